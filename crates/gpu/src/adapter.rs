@@ -1,0 +1,483 @@
+//! Adapters: what the system has, what was asked for, and which one is taken.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::error::GpuError;
+
+/// A graphics API that reaches an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Vulkan: Linux, Windows, Android.
+    Vulkan,
+    /// Metal: macOS and iOS.
+    Metal,
+    /// Direct3D 12: Windows.
+    Dx12,
+    /// OpenGL or OpenGL ES: only on request, since its compute support is incomplete.
+    Gl,
+}
+
+impl Backend {
+    const NEEDED: &'static str = "one of vulkan, metal, dx12, gl";
+
+    /// Reads a backend's name: `vulkan` (`vk`), `metal` (`mtl`), `dx12` (`d3d12`), `gl` (`gles`, `opengl`).
+    ///
+    /// # Errors
+    /// [`GpuError::Option`] for any other word.
+    pub fn from_name(name: &str) -> Result<Backend, GpuError> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "vulkan" | "vk" => Ok(Backend::Vulkan),
+            "metal" | "mtl" => Ok(Backend::Metal),
+            "dx12" | "d3d12" => Ok(Backend::Dx12),
+            "gl" | "gles" | "opengl" => Ok(Backend::Gl),
+            _ => Err(GpuError::Option { name: "KILN_BACKEND", given: name.to_string(), needed: Self::NEEDED }),
+        }
+    }
+
+    fn to_wgpu(self) -> wgpu::Backends {
+        match self {
+            Backend::Vulkan => wgpu::Backends::VULKAN,
+            Backend::Metal => wgpu::Backends::METAL,
+            Backend::Dx12 => wgpu::Backends::DX12,
+            Backend::Gl => wgpu::Backends::GL,
+        }
+    }
+
+    fn from_wgpu(backend: wgpu::Backend) -> Option<Backend> {
+        match backend {
+            wgpu::Backend::Vulkan => Some(Backend::Vulkan),
+            wgpu::Backend::Metal => Some(Backend::Metal),
+            wgpu::Backend::Dx12 => Some(Backend::Dx12),
+            wgpu::Backend::Gl => Some(Backend::Gl),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Vulkan => "vulkan",
+            Backend::Metal => "metal",
+            Backend::Dx12 => "dx12",
+            Backend::Gl => "gl",
+        })
+    }
+}
+
+/// What kind of hardware an adapter is. In order of preference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterKind {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the processor's memory.
+    Integrated,
+    /// A GPU lent to a virtual machine.
+    Virtual,
+    /// Not told by the driver.
+    Other,
+    /// A driver that computes on the processor (lavapipe, WARP, SwiftShader).
+    Software,
+}
+
+/// Which family of kernels suits an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AdapterClass {
+    /// A processor behind a GPU interface: no barriers, large register tiles, few loads.
+    Software,
+    /// A GPU: workgroup memory, barriers, wide loads.
+    Gpu,
+}
+
+/// What an adapter offers beyond the minimum. Each is used only where it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Features {
+    /// 16-bit floats in shaders.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Timestamp queries, for the profiler.
+    pub timestamps: bool,
+    /// Launch parameters in the command stream instead of a buffer.
+    pub immediates: bool,
+    /// Compiled pipelines can be kept.
+    pub pipeline_cache: bool,
+    /// Matrix units: reported, and enabled on request by [`Options::cooperative_matrices`].
+    pub cooperative_matrices: bool,
+}
+
+/// An adapter's limits that shape kernels and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Largest buffer, in bytes.
+    pub buffer_bytes: u64,
+    /// Largest part of a buffer that a launch can see, in bytes.
+    pub binding_bytes: u64,
+    /// Workgroup memory, in bytes.
+    pub workgroup_bytes: u32,
+    /// Invocations per workgroup.
+    pub workgroup_invocations: u32,
+    /// Workgroups per dimension of a dispatch.
+    pub workgroups: u32,
+    /// Bytes of immediates; 0 where there are none.
+    pub immediate_bytes: u32,
+    /// Alignment of a binding's offset, in bytes.
+    pub offset_alignment: u32,
+}
+
+/// What is known of an adapter before it is opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AdapterInfo {
+    /// The adapter's name, from its driver.
+    pub name: String,
+    /// The API through which it is reached.
+    pub backend: Backend,
+    /// The hardware.
+    pub kind: AdapterKind,
+    /// Which kernels suit it.
+    pub class: AdapterClass,
+    /// The driver's name and version.
+    pub driver: String,
+    /// Lanes of a subgroup, where every subgroup has the same number; 0 otherwise.
+    pub subgroup_size: u32,
+    /// Optional features.
+    pub features: Features,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl fmt::Display for AdapterInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            AdapterKind::Discrete => "discrete",
+            AdapterKind::Integrated => "integrated",
+            AdapterKind::Virtual => "virtual",
+            AdapterKind::Other => "other",
+            AdapterKind::Software => "software",
+        };
+        write!(f, "{} ({}, {kind}", self.name, self.backend)?;
+        if !self.driver.is_empty() {
+            write!(f, ", {}", self.driver)?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Which adapter to open, and with what.
+///
+/// What is left out is taken from the environment (`KILN_BACKEND`, `KILN_ADAPTER`), and else chosen: discrete before
+/// integrated before software.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct Options {
+    pub(crate) backend: Option<Backend>,
+    pub(crate) adapter: Option<String>,
+    pub(crate) minimal: bool,
+    pub(crate) cooperative_matrices: bool,
+    pub(crate) ignore_environment: bool,
+    pub(crate) buffer_bytes: Option<u64>,
+}
+
+impl Options {
+    /// Everything chosen automatically.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Only adapters of this backend.
+    pub fn backend(mut self, backend: Backend) -> Options {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// The adapter by its index in [`Device::list`](crate::Device::list) or by a part of its name, whatever the case.
+    pub fn adapter(mut self, adapter: impl Into<String>) -> Options {
+        self.adapter = Some(adapter.into());
+        self
+    }
+
+    /// No optional feature and the smallest limits that WebGPU guarantees: how a kernel behaves on the weakest adapter.
+    pub fn minimal(mut self) -> Options {
+        self.minimal = true;
+        self
+    }
+
+    /// Asks for matrix units where the adapter has them. They are experimental in wgpu.
+    pub fn cooperative_matrices(mut self) -> Options {
+        self.cooperative_matrices = true;
+        self
+    }
+
+    /// Does not read `KILN_BACKEND` and `KILN_ADAPTER`.
+    pub fn ignore_environment(mut self) -> Options {
+        self.ignore_environment = true;
+        self
+    }
+
+    /// Refuses any buffer above this size, as a smaller adapter would.
+    pub fn largest_buffer(mut self, bytes: u64) -> Options {
+        self.buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Fills in the environment's choices.
+    fn resolve(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Options, GpuError> {
+        if !self.ignore_environment {
+            if self.backend.is_none() {
+                self.backend = variable("KILN_BACKEND").map(|name| Backend::from_name(&name)).transpose()?;
+            }
+            if self.adapter.is_none() {
+                self.adapter = variable("KILN_ADAPTER");
+            }
+        }
+        Ok(self)
+    }
+
+    fn wanted(&self) -> String {
+        match (&self.backend, &self.adapter) {
+            (None, None) => String::new(),
+            (Some(backend), None) => format!("backend {backend}"),
+            (None, Some(adapter)) => format!("adapter {adapter:?}"),
+            (Some(backend), Some(adapter)) => format!("backend {backend} and adapter {adapter:?}"),
+        }
+    }
+}
+
+/// The backends looked at when none is named.
+const DEFAULT_BACKENDS: wgpu::Backends =
+    wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
+
+fn instance(backends: wgpu::Backends) -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor {
+        backends,
+        flags: wgpu::InstanceFlags::empty().with_env(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    })
+}
+
+/// Every adapter of these backends, best first; adapters that cannot compute are left out.
+async fn enumerate(backends: wgpu::Backends) -> Vec<(wgpu::Adapter, AdapterInfo)> {
+    let mut found: Vec<(wgpu::Adapter, AdapterInfo)> = instance(backends)
+        .enumerate_adapters(backends)
+        .await
+        .into_iter()
+        .filter(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
+        .filter_map(|adapter| describe(&adapter).map(|info| (adapter, info)))
+        .collect();
+    found.sort_by_key(|(_, info)| info.kind);
+    found
+}
+
+pub(crate) async fn list() -> Vec<AdapterInfo> {
+    enumerate(DEFAULT_BACKENDS).await.into_iter().map(|(_, info)| info).collect()
+}
+
+/// The adapter that the options and the environment choose.
+pub(crate) async fn choose(options: Options) -> Result<(wgpu::Adapter, AdapterInfo, Options), GpuError> {
+    let options = options.resolve(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))?;
+    let backends = options.backend.map_or(DEFAULT_BACKENDS, Backend::to_wgpu);
+    let mut found = enumerate(backends).await;
+    let infos: Vec<&AdapterInfo> = found.iter().map(|(_, info)| info).collect();
+    match position(&infos, options.adapter.as_deref()) {
+        Some(index) => {
+            let (adapter, info) = found.swap_remove(index);
+            Ok((adapter, info, options))
+        }
+        None => {
+            // What other backends have is listed too: it shows which variable is set wrongly.
+            let seen = if options.backend.is_some() {
+                list().await
+            } else {
+                found.into_iter().map(|(_, info)| info).collect()
+            };
+            Err(GpuError::NoAdapter { wanted: options.wanted(), hint: hint(&seen), seen })
+        }
+    }
+}
+
+/// The place of the adapter that `wanted` names (an index or part of a name), or of the best one.
+fn position(infos: &[&AdapterInfo], wanted: Option<&str>) -> Option<usize> {
+    let Some(wanted) = wanted else { return (!infos.is_empty()).then_some(0) };
+    if let Ok(index) = wanted.trim().parse::<usize>() {
+        return (index < infos.len()).then_some(index);
+    }
+    let wanted = wanted.trim().to_lowercase();
+    infos.iter().position(|info| info.name.to_lowercase().contains(&wanted))
+}
+
+fn hint(seen: &[AdapterInfo]) -> String {
+    if !seen.is_empty() {
+        "set KILN_ADAPTER to an index or a part of a name above, KILN_BACKEND to its backend, or unset both".to_string()
+    } else if cfg!(target_os = "linux") {
+        "install a Vulkan driver: your GPU vendor's, or Mesa's software one (Debian and Ubuntu: mesa-vulkan-drivers and \
+         libvulkan1, Fedora: mesa-vulkan-drivers, Arch: vulkan-swrast, Alpine: mesa-vulkan-swrast)"
+            .to_string()
+    } else {
+        "update the graphics driver".to_string()
+    }
+}
+
+fn describe(adapter: &wgpu::Adapter) -> Option<AdapterInfo> {
+    let info = adapter.get_info();
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+    };
+    let same_size = info.subgroup_min_size == info.subgroup_max_size;
+    Some(AdapterInfo {
+        name: info.name,
+        backend: Backend::from_wgpu(info.backend)?,
+        kind,
+        class: if kind == AdapterKind::Software { AdapterClass::Software } else { AdapterClass::Gpu },
+        driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
+        subgroup_size: if same_size { info.subgroup_min_size } else { 0 },
+        features: features(adapter.features()),
+        limits: limits(&adapter.limits()),
+    })
+}
+
+fn features(features: wgpu::Features) -> Features {
+    Features {
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        immediates: features.contains(wgpu::Features::IMMEDIATES),
+        pipeline_cache: features.contains(wgpu::Features::PIPELINE_CACHE),
+        cooperative_matrices: features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX),
+    }
+}
+
+fn limits(limits: &wgpu::Limits) -> Limits {
+    Limits {
+        buffer_bytes: limits.max_buffer_size,
+        binding_bytes: limits.max_storage_buffer_binding_size,
+        workgroup_bytes: limits.max_compute_workgroup_storage_size,
+        workgroup_invocations: limits.max_compute_invocations_per_workgroup,
+        workgroups: limits.max_compute_workgroups_per_dimension,
+        immediate_bytes: limits.max_immediate_size,
+        offset_alignment: limits.min_storage_buffer_offset_alignment,
+    }
+}
+
+/// Opens the chosen adapter; the returned description holds what was really asked for.
+pub(crate) async fn open(options: Options) -> Result<(wgpu::Device, wgpu::Queue, AdapterInfo), GpuError> {
+    let (adapter, mut info, options) = choose(options).await?;
+    let mut required_features = wgpu::Features::empty();
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+    let mut required_limits;
+    if options.minimal {
+        let own = adapter.limits();
+        required_limits = wgpu::Limits::defaults().or_worse_values_from(&own);
+        // Alignments count the other way round: an adapter's own may be the larger.
+        required_limits.min_storage_buffer_offset_alignment = 256.max(own.min_storage_buffer_offset_alignment);
+        required_limits.min_uniform_buffer_offset_alignment = 256.max(own.min_uniform_buffer_offset_alignment);
+    } else {
+        required_limits = adapter.limits();
+        required_features = adapter.features()
+            & (wgpu::Features::SHADER_F16
+                | wgpu::Features::SUBGROUP
+                | wgpu::Features::TIMESTAMP_QUERY
+                | wgpu::Features::IMMEDIATES
+                | wgpu::Features::PIPELINE_CACHE);
+        if options.cooperative_matrices && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
+        {
+            required_features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: wgpu asks the caller to accept that an experimental feature may have defects. Kiln enables this one
+            // feature alone, and only when the program asked for it by `Options::cooperative_matrices`.
+            #[allow(unsafe_code)]
+            {
+                experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+            }
+        }
+    }
+    if let Some(bytes) = options.buffer_bytes {
+        required_limits.max_buffer_size = required_limits.max_buffer_size.min(bytes);
+        required_limits.max_storage_buffer_binding_size = required_limits.max_storage_buffer_binding_size.min(bytes);
+    }
+    info.features = features(required_features);
+    info.limits = limits(&required_limits);
+    if !info.features.subgroups {
+        info.subgroup_size = 0;
+    }
+    let (device, queue) = adapter
+        .request_device(&wgpu::DeviceDescriptor {
+            label: Some("kiln"),
+            required_features,
+            required_limits,
+            experimental_features,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        })
+        .await
+        .map_err(|error| GpuError::Open { adapter: info.name.clone(), message: error.to_string() })?;
+    Ok((device, queue, info))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn adapter(name: &str, kind: AdapterKind) -> AdapterInfo {
+        AdapterInfo {
+            name: name.to_string(),
+            backend: Backend::Vulkan,
+            kind,
+            class: AdapterClass::Gpu,
+            driver: "drv 1.0".to_string(),
+            subgroup_size: 32,
+            features: features(wgpu::Features::empty()),
+            limits: limits(&wgpu::Limits::defaults()),
+        }
+    }
+
+    #[test]
+    fn an_adapter_is_found_by_index_or_part_of_its_name() {
+        let (a, b) = (adapter("GeForce RTX", AdapterKind::Discrete), adapter("llvmpipe", AdapterKind::Software));
+        let infos = [&a, &b];
+        assert_eq!(position(&infos, None), Some(0));
+        assert_eq!(position(&infos, Some("1")), Some(1));
+        assert_eq!(position(&infos, Some("LLVM")), Some(1));
+        assert_eq!(position(&infos, Some("2")), None);
+        assert_eq!(position(&infos, Some("radeon")), None);
+        assert_eq!(position(&[], None), None);
+    }
+
+    #[test]
+    fn the_environment_fills_in_only_what_is_left_out() {
+        let variable = |name: &str| match name {
+            "KILN_BACKEND" => Some("vk".to_string()),
+            "KILN_ADAPTER" => Some("llvm".to_string()),
+            _ => None,
+        };
+        let options = Options::new().adapter("0").resolve(variable).unwrap();
+        assert_eq!((options.backend, options.adapter.as_deref()), (Some(Backend::Vulkan), Some("0")));
+        let options = Options::new().ignore_environment().resolve(variable).unwrap();
+        assert_eq!((options.backend, options.adapter), (None, None));
+    }
+
+    #[test]
+    fn a_wrong_backend_says_which_there_are() {
+        let error = Options::new().resolve(|name| (name == "KILN_BACKEND").then(|| "cuda".to_string())).unwrap_err();
+        assert_eq!(error.to_string(), r#"KILN_BACKEND is "cuda"; needs one of vulkan, metal, dx12, gl"#);
+    }
+
+    #[test]
+    fn no_adapter_lists_what_was_seen() {
+        let seen = vec![adapter("llvmpipe", AdapterKind::Software)];
+        let error = GpuError::NoAdapter { wanted: "adapter \"radeon\"".to_string(), hint: hint(&seen), seen };
+        assert_eq!(
+            error.to_string(),
+            "no GPU adapter matches adapter \"radeon\": seen: [0] llvmpipe (vulkan, software, drv 1.0); set KILN_ADAPTER to \
+             an index or a part of a name above, KILN_BACKEND to its backend, or unset both"
+        );
+    }
+}
