@@ -1,0 +1,26 @@
+//! The embedded WGSL files. A new kernel or part is one more line here.
+
+macro_rules! embed {
+    ($folder:literal: $($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!($folder, $name, ".wgsl")))),*]
+    };
+}
+
+/// The kernels: `shaders/{name}.wgsl`.
+pub(crate) const KERNELS: &[(&str, &str)] = embed!["": "arange"];
+
+/// The parts: `shaders/part/{name}.wgsl`.
+pub(crate) const PARTS: &[(&str, &str)] = embed!["part/": "index"];
+
+pub(crate) fn kernel(name: &str) -> Option<&'static str> {
+    KERNELS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+pub(crate) fn part(name: &str) -> Option<(&'static str, &'static str)> {
+    PARTS.iter().find(|(known, _)| *known == name).copied()
+}
+
+/// The names in a table, for messages.
+pub(crate) fn names(table: &[(&str, &str)]) -> String {
+    table.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
