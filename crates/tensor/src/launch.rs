@@ -1,0 +1,92 @@
+//! From an op to the GPU: kernels compiled once per device, tensors bound as windows of their memory.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytemuck::Pod;
+use kiln_gpu::{Binding, Device, GpuError, Pipeline, PipelineDescriptor};
+use kiln_shaders::{Kernel, ParamSpace, link};
+use rustc_hash::FxHashMap;
+
+use crate::error::Result;
+use crate::tensor::Tensor;
+
+/// The kernels that a device has compiled.
+#[derive(Default)]
+struct Compiled(Mutex<FxHashMap<Kernel, Pipeline>>);
+
+/// A tensor as a kernel sees it: a window that starts at an aligned byte, and the elements between there and the tensor's first.
+#[derive(Clone, Copy)]
+pub(crate) struct Window<'a> {
+    pub(crate) binding: Binding<'a>,
+    pub(crate) offset: u32,
+}
+
+impl Tensor {
+    /// The window that holds all of its elements.
+    pub(crate) fn window(&self) -> Window<'_> {
+        self.window_of(self.extent())
+    }
+
+    fn window_of(&self, extent: usize) -> Window<'_> {
+        let size = self.dtype().size() as u64;
+        // 256 bytes are aligned for every adapter and hold a whole number of elements of any type and of vec4s.
+        let first = self.offset() as u64 * size;
+        let start = first / 256 * 256;
+        let end = first + extent as u64 * size;
+        Window {
+            binding: Binding { allocation: self.allocation(), offset: start, size: end - start },
+            offset: ((first - start) / size) as u32,
+        }
+    }
+
+    /// Whether a launch can bind all of it at once. Where not, the op halves its work along an axis.
+    pub(crate) fn fits(&self) -> bool {
+        let window = self.window();
+        window.binding.size <= self.device().info().limits.binding_bytes.min(1 << 31)
+    }
+}
+
+/// Compiles a kernel, or finds it compiled.
+fn pipeline(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
+    let compiled = device.extension::<Compiled>();
+    if let Some(pipeline) = compiled.0.lock().unwrap_or_else(PoisonError::into_inner).get(kernel) {
+        return Ok(pipeline.clone());
+    }
+    // Immediates where they are large enough: the size is the file's, so it is read from the linked text.
+    let linked = link(kernel, ParamSpace::Uniform)?;
+    let space = device.param_space(linked.params_bytes());
+    let linked = match space {
+        kiln_gpu::ParamSpace::Uniform => linked,
+        kiln_gpu::ParamSpace::Immediate => link(kernel, ParamSpace::Immediate)?,
+    };
+    let label = kernel.label();
+    let pipeline = device
+        .pipeline(&PipelineDescriptor {
+            label: &label,
+            source: &linked.source,
+            bindings: linked.bindings(),
+            params_bytes: linked.params_bytes(),
+            param_space: space,
+        })
+        .map_err(|error| match error {
+            GpuError::Validation { label, message } => {
+                GpuError::Validation { label, message: linked.relocate(&message) }
+            }
+            other => other,
+        })?;
+    compiled.0.lock().unwrap_or_else(PoisonError::into_inner).insert(kernel.clone(), pipeline.clone());
+    Ok(pipeline)
+}
+
+/// Queues `groups` workgroups of a kernel.
+pub(crate) fn launch<P: Pod>(
+    device: &Device,
+    kernel: &Kernel,
+    bindings: &[Binding<'_>],
+    params: &P,
+    groups: u64,
+) -> Result<()> {
+    let pipeline = pipeline(device, kernel)?;
+    device.launch(&pipeline, bindings, bytemuck::bytes_of(params), groups)?;
+    Ok(())
+}
