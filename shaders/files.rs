@@ -7,10 +7,10 @@ macro_rules! embed {
 }
 
 /// The kernels: `shaders/{name}.wgsl`.
-pub(crate) const KERNELS: &[(&str, &str)] = embed!["": "arange"];
+pub(crate) const KERNELS: &[(&str, &str)] = embed!["": "arange", "contract_lanes", "contract_tile"];
 
 /// The parts: `shaders/part/{name}.wgsl`.
-pub(crate) const PARTS: &[(&str, &str)] = embed!["part/": "index"];
+pub(crate) const PARTS: &[(&str, &str)] = embed!["part/": "contract", "index"];
 
 pub(crate) fn kernel(name: &str) -> Option<&'static str> {
     KERNELS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)

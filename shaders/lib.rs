@@ -13,6 +13,7 @@
 //! # Ok::<(), kiln_shaders::LinkError>(())
 //! ```
 
+pub mod contract;
 mod files;
 mod kernel;
 mod link;
