@@ -4,6 +4,7 @@
 //! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
 //! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
 //! - [`Loader`]: batches in a seeded order, made ahead by worker threads.
+//! - [`ImageFile`]: one image file of any common format, brought to the size that a model wants.
 //!
 //! Images are `u8` in the order batch, channel, row, column (PyTorch's NCHW), so that a shape says where each byte lies.
 //!
@@ -23,10 +24,12 @@ mod dataset;
 mod error;
 mod fashion_mnist;
 pub mod idx;
+mod image_file;
 mod loader;
 mod random;
 
 pub use dataset::{ChannelStats, Dataset, Sample, Source, Splits};
 pub use error::{Error, Result};
 pub use fashion_mnist::FashionMnist;
+pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
 pub use loader::{Batch, Batches, Loader};
