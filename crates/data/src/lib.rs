@@ -1,1 +1,35 @@
-//! placeholder
+//! Datasets, image decoding and the prefetching loader of Kiln. No GPU code: what leaves this crate is bytes and labels.
+//!
+//! - [`FashionMnist`]: a part of Fashion-MNIST inside the library, or the whole set from a folder.
+//! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
+//! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
+//! - [`Loader`]: batches in a seeded order, made ahead by worker threads.
+//! - [`ImageFile`]: one image file of any common format, brought to the size that a model wants.
+//!
+//! Images are `u8` in the order batch, channel, row, column (PyTorch's NCHW), so that a shape says where each byte lies.
+//!
+//! ```
+//! use kiln_data::FashionMnist;
+//!
+//! let data = FashionMnist::embedded()?;
+//! for batch in data.train().loader(64).shuffle(42).epochs(1).take(3) {
+//!     let batch = batch?;
+//!     assert_eq!(batch.shape, [64, 1, 28, 28]);
+//!     assert_eq!(batch.labels.len(), 64);
+//! }
+//! # Ok::<(), kiln_data::Error>(())
+//! ```
+
+mod dataset;
+mod error;
+mod fashion_mnist;
+pub mod idx;
+mod image_file;
+mod loader;
+mod random;
+
+pub use dataset::{ChannelStats, Dataset, Sample, Source, Splits};
+pub use error::{Error, Result};
+pub use fashion_mnist::FashionMnist;
+pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
+pub use loader::{Batch, Batches, Loader};

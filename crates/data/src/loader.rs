@@ -1,0 +1,343 @@
+//! Batches in a seeded order, made ahead by worker threads.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::dataset::Dataset;
+use crate::error::{Error, Result};
+use crate::random::SplitMix64;
+
+/// Some samples side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The pixels of all images: image, channel, row, column.
+    pub images: Vec<u8>,
+    /// The shape [n, c, h, w] of `images`.
+    pub shape: [usize; 4],
+    /// The label of each image.
+    pub labels: Vec<u32>,
+    /// The epoch, from 0.
+    pub epoch: u64,
+    /// The place of the batch in its epoch, from 0.
+    pub index: usize,
+}
+
+/// How a dataset is cut into batches. Made by [`Dataset::loader`]; [`epochs`](Loader::epochs) or
+/// [`epoch`](Loader::epoch) start it.
+///
+/// The order of the samples depends on the seed and the epoch alone, never on the number of workers; so do the batches.
+///
+/// ```
+/// use kiln_data::Dataset;
+///
+/// let data = Dataset::from_memory((0..10).collect(), [10, 1, 1, 1], vec![0; 10], ["any"])?;
+/// let mut seen = Vec::new();
+/// for batch in data.loader(4).shuffle(42).workers(2).epochs(1) {
+///     seen.extend(batch?.images);
+/// }
+/// assert_ne!(seen, (0..10).collect::<Vec<u8>>());
+/// seen.sort();
+/// assert_eq!(seen, (0..10).collect::<Vec<u8>>());
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a loader does nothing until `epochs` or `epoch` is called"]
+pub struct Loader {
+    dataset: Dataset,
+    batch_size: usize,
+    seed: Option<u64>,
+    drop_last: bool,
+    workers: usize,
+    prefetch: usize,
+}
+
+impl Loader {
+    pub(crate) fn new(dataset: Dataset, batch_size: usize) -> Loader {
+        Loader { dataset, batch_size, seed: None, drop_last: false, workers: 1, prefetch: 4 }
+    }
+
+    /// Puts the samples into another order in each epoch, decided by `seed` and the number of the epoch. Without it they
+    /// come in the dataset's order.
+    pub fn shuffle(mut self, seed: u64) -> Loader {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Whether to leave out the last batch of an epoch if it is smaller than the others. False unless called.
+    pub fn drop_last(mut self, drop_last: bool) -> Loader {
+        self.drop_last = drop_last;
+        self
+    }
+
+    /// The number of threads that make batches; 1 unless called, which is enough for images in memory. With 0 each batch is
+    /// made on the calling thread when it is asked for.
+    pub fn workers(mut self, workers: usize) -> Loader {
+        self.workers = workers;
+        self
+    }
+
+    /// How many batches may be made ahead, those in the making included; 4 unless called, at least 1. More workers than this
+    /// never work at the same time.
+    pub fn prefetch(mut self, batches: usize) -> Loader {
+        self.prefetch = batches.max(1);
+        self
+    }
+
+    /// The number of batches in an epoch; 0 for an empty dataset.
+    pub fn batches_per_epoch(&self) -> usize {
+        let len = self.dataset.len();
+        match (self.batch_size, self.drop_last) {
+            (0, _) => 0,
+            (size, true) => len / size,
+            (size, false) => len.div_ceil(size),
+        }
+    }
+
+    /// The batches of the epochs 0 to `count` - 1, one after the other; the workers need not pause in between.
+    ///
+    /// Each item is a [`Result`]: a batch size of 0, a thread that cannot be started or a sample that cannot be read is
+    /// an `Err` in its place, after which the iterator ends.
+    pub fn epochs(&self, count: u64) -> Batches {
+        Batches::start(self, 0, count)
+    }
+
+    /// The batches of epoch `epoch` alone: the same as those that [`epochs`](Loader::epochs) gives for it.
+    ///
+    /// ```
+    /// let data = kiln_data::FashionMnist::embedded()?;
+    /// let loader = data.test().loader(256);
+    /// let batches = loader.epoch(0).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(batches.len(), loader.batches_per_epoch());
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn epoch(&self, epoch: u64) -> Batches {
+        Batches::start(self, epoch, 1)
+    }
+}
+
+/// The batches of some epochs, in order. Dropping it ends its threads and waits for them.
+#[derive(Debug)]
+pub struct Batches {
+    maker: Arc<Maker>,
+    /// The next batch to hand over, and the one after the last.
+    next: u64,
+    end: u64,
+    /// Why nothing could be started; handed over as the first item.
+    failed: Option<Error>,
+    pool: Option<Pool>,
+}
+
+impl Batches {
+    fn start(loader: &Loader, first_epoch: u64, epochs: u64) -> Batches {
+        let per_epoch = loader.batches_per_epoch() as u64;
+        let maker = Arc::new(Maker { loader: loader.clone(), first_epoch, per_epoch, orders: Mutex::default() });
+        let end = per_epoch.saturating_mul(epochs);
+        let mut batches = Batches { maker, next: 0, end, failed: None, pool: None };
+        if loader.batch_size == 0 {
+            batches.failed = Some(Error::BatchSize);
+        } else if loader.workers > 0 && end > 0 {
+            match Pool::start(&batches.maker, end) {
+                Ok(pool) => batches.pool = Some(pool),
+                Err(error) => batches.failed = Some(error),
+            }
+        }
+        batches
+    }
+
+    /// Ends the iteration: no further batch, no thread.
+    fn finish(&mut self) {
+        self.next = self.end;
+        self.pool = None;
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        if let Some(error) = self.failed.take() {
+            self.finish();
+            return Some(Err(error));
+        }
+        if self.next == self.end {
+            return None;
+        }
+        let batch = match &self.pool {
+            Some(pool) => pool.take(self.next),
+            None => self.maker.make(self.next),
+        };
+        self.next += 1;
+        if batch.is_err() || self.next == self.end {
+            self.finish();
+        }
+        Some(batch)
+    }
+
+    /// At most the batches that are left: an error ends the iteration early.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.end - self.next).ok();
+        (0, left.map(|left| left.max(usize::from(self.failed.is_some()))))
+    }
+}
+
+impl std::iter::FusedIterator for Batches {}
+
+/// The samples of a dataset in the order of an epoch.
+type Order = Arc<[usize]>;
+
+/// Makes the batch of a given number: all that workers share and never change.
+#[derive(Debug)]
+struct Maker {
+    loader: Loader,
+    first_epoch: u64,
+    per_epoch: u64,
+    /// The orders of the latest epochs; two, since workers may be on either side of an epoch's end.
+    orders: Mutex<[Option<(u64, Order)>; 2]>,
+}
+
+impl Maker {
+    fn make(&self, number: u64) -> Result<Batch> {
+        let Loader { dataset, batch_size, .. } = &self.loader;
+        let epoch = self.first_epoch.saturating_add(number / self.per_epoch);
+        let index = (number % self.per_epoch) as usize;
+        let start = index * batch_size;
+        let samples = (dataset.len() - start).min(*batch_size);
+        let order = self.loader.seed.map(|seed| self.order(seed, epoch));
+
+        let shape = dataset.shape();
+        let no_memory = || Error::BatchMemory { samples, shape };
+        let mut images = Vec::new();
+        let bytes = samples.checked_mul(dataset.image_bytes()).ok_or_else(no_memory)?;
+        images.try_reserve_exact(bytes).map_err(|_| no_memory())?;
+        images.resize(bytes, 0);
+        let mut labels = Vec::with_capacity(samples);
+        for (place, image) in images.chunks_exact_mut(dataset.image_bytes()).enumerate() {
+            let sample = order.as_ref().map_or(start + place, |order| order[start + place]);
+            // A panic must not pass for a batch that is never finished: the consumer would wait for it.
+            let label =
+                panic::catch_unwind(AssertUnwindSafe(|| dataset.read(sample, image))).unwrap_or_else(|panic| {
+                    let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+                        (Some(message), _) => (*message).to_owned(),
+                        (_, Some(message)) => message.clone(),
+                        _ => "a value that is no text".to_owned(),
+                    };
+                    Err(Error::SourcePanicked { index: dataset.in_source(sample), message })
+                })?;
+            labels.push(label);
+        }
+        Ok(Batch { images, shape: [samples, shape[0], shape[1], shape[2]], labels, epoch, index })
+    }
+
+    /// The order of an epoch, computed by whoever needs it first.
+    fn order(&self, seed: u64, epoch: u64) -> Order {
+        let mut orders = lock(&self.orders);
+        let slot = &mut orders[(epoch % 2) as usize];
+        if let Some((known, order)) = slot
+            && *known == epoch
+        {
+            return order.clone();
+        }
+        let mut order: Vec<usize> = (0..self.loader.dataset.len()).collect();
+        SplitMix64::stream(seed, epoch).shuffle(&mut order);
+        let order: Order = order.into();
+        *slot = Some((epoch, order.clone()));
+        order
+    }
+}
+
+/// The worker threads and what they share with the consumer.
+#[derive(Debug)]
+struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// A batch was finished.
+    finished: Condvar,
+    /// A batch was taken, so that another may be begun; or it is time to stop.
+    room: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next batch to begin.
+    begin: u64,
+    /// Batches that the consumer took.
+    taken: u64,
+    done: BTreeMap<u64, Result<Batch>>,
+    stop: bool,
+}
+
+impl Pool {
+    fn start(maker: &Arc<Maker>, end: u64) -> Result<Pool> {
+        let shared = Arc::new(Shared { state: Mutex::default(), finished: Condvar::new(), room: Condvar::new() });
+        let ahead = maker.loader.prefetch as u64;
+        let workers = (maker.loader.workers as u64).min(ahead).min(end);
+        // Dropped on an error, it ends the threads that were started.
+        let mut pool = Pool { shared, threads: Vec::new() };
+        for worker in 0..workers as usize {
+            let (shared, maker) = (pool.shared.clone(), maker.clone());
+            let thread = thread::Builder::new()
+                .name(format!("kiln-loader-{worker}"))
+                .spawn(move || shared.work(&maker, end, ahead))
+                .map_err(|source| Error::Thread { worker, source })?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Waits for batch `number`.
+    fn take(&self, number: u64) -> Result<Batch> {
+        let mut state = lock(&self.shared.state);
+        loop {
+            if let Some(batch) = state.done.remove(&number) {
+                state.taken = number + 1;
+                drop(state);
+                self.shared.room.notify_all();
+                return batch;
+            }
+            state = self.shared.finished.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        lock(&self.shared.state).stop = true;
+        self.shared.room.notify_all();
+        for thread in self.threads.drain(..) {
+            // A worker catches the panics of its source, so there is nothing to learn from the result.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    /// The life of a worker: begin the next batch as soon as there is room, until the end.
+    fn work(&self, maker: &Maker, end: u64, ahead: u64) {
+        let mut state = lock(&self.state);
+        while !state.stop && state.begin < end {
+            if state.begin - state.taken >= ahead {
+                state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let number = state.begin;
+            state.begin += 1;
+            drop(state);
+            let batch = maker.make(number);
+            state = lock(&self.state);
+            state.done.insert(number, batch);
+            self.finished.notify_one();
+        }
+    }
+}
+
+/// The state behind a lock is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
