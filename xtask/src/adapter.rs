@@ -46,6 +46,8 @@ pub(crate) fn check(kiln: &Path, prepared: &Prepared) -> Result<()> {
         seen = ask(kiln)?;
     }
     match seen.adapters.as_slice() {
+        // `kiln devices` lists the backends that Kiln takes by itself, which OpenGL is not.
+        [] if backend().is_some_and(|backend| is_gl(&backend)) => eprintln!("Adapter: left to OpenGL (KILN_BACKEND)"),
         [] => bail!("{}", no_adapter(&seen.complaint, std::env::consts::OS)),
         [only] => eprintln!("Adapter: {only}"),
         all => eprintln!("Adapters: {}", all.join(", ")),
@@ -55,12 +57,20 @@ pub(crate) fn check(kiln: &Path, prepared: &Prepared) -> Result<()> {
 
 /// A new driver helps only where Vulkan is used, and where the loader is free to find it.
 fn may_install() -> bool {
-    let vulkan = std::env::var("KILN_BACKEND").map_or(true, |backend| uses_vulkan(&backend));
-    cfg!(target_os = "linux") && vulkan && !Search::system().is_forced()
+    cfg!(target_os = "linux") && backend().is_none_or(|name| is_vulkan(&name)) && !Search::system().is_forced()
 }
 
-fn uses_vulkan(backend: &str) -> bool {
-    backend.is_empty() || backend.eq_ignore_ascii_case("vulkan")
+/// The backend that the environment asks for.
+fn backend() -> Option<String> {
+    std::env::var("KILN_BACKEND").ok().filter(|name| !name.trim().is_empty())
+}
+
+fn is_vulkan(backend: &str) -> bool {
+    matches!(backend.trim().to_ascii_lowercase().as_str(), "vulkan" | "vk")
+}
+
+fn is_gl(backend: &str) -> bool {
+    matches!(backend.trim().to_ascii_lowercase().as_str(), "gl" | "gles" | "opengl")
 }
 
 /// What `kiln devices --json` said.
@@ -115,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_is_installed_for_vulkan_only() {
-        assert!(uses_vulkan("") && uses_vulkan("Vulkan"));
-        assert!(!uses_vulkan("gl") && !uses_vulkan("dx12"));
+    fn backends_are_told_by_their_names() {
+        assert!(is_vulkan("Vulkan") && is_vulkan(" vk ") && !is_vulkan("gl") && !is_vulkan("dx12"));
+        assert!(is_gl("GL") && is_gl("gles") && !is_gl("vulkan") && !is_gl("metal"));
     }
 
     #[test]

@@ -193,8 +193,8 @@ fn offers(policy: &str, release: &str) -> bool {
 }
 
 /// apt's target release for the driver, where a better one than the default is set up.
-fn target_release(os: &OsRelease) -> Option<String> {
-    if !os.prefers_backports() {
+fn target_release(manager: Manager, os: &OsRelease) -> Option<String> {
+    if manager != Manager::Apt || !os.prefers_backports() {
         return None;
     }
     let release = format!("{}-backports", os.codename);
@@ -246,9 +246,14 @@ impl Installation {
         if let Some(step) = refresh(self.manager, self.rights) {
             step.run().with_context(failed)?;
         }
-        let release = if self.manager == Manager::Apt { target_release(&self.os) } else { None };
-        let has_lists = self.manager != Manager::Pacman || has_pacman_lists(Path::new("/var/lib/pacman/sync"));
-        install(self.manager, self.rights, release.as_deref(), has_lists).run().with_context(failed)
+        if let Some(release) = target_release(self.manager, &self.os) {
+            match install(self.manager, self.rights, Some(&release), true).run() {
+                Ok(()) => return Ok(()),
+                Err(error) => eprintln!("{error}; trying the release's own packages."),
+            }
+        }
+        let has_lists = has_pacman_lists(Path::new("/var/lib/pacman/sync"));
+        install(self.manager, self.rights, None, has_lists).run().with_context(failed)
     }
 }
 

@@ -12,6 +12,7 @@ mod search;
 mod testdir;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Kiln's development tasks.
 #[derive(Parser)]
@@ -35,9 +36,17 @@ enum Task {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().task {
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
         Task::Demo => demo::run(),
         Task::Test { filter, args } => cargo::test(filter.as_deref(), &args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // `{:#}` gives the causes and, unlike a returned error, no stack trace: what failed is a command, not a line here.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
