@@ -1,0 +1,339 @@
+#!/usr/bin/env python3
+"""Record values of PyTorch for the parity tests, as small safetensors files beside this script.
+
+    pip install torch numpy safetensors
+    python tests/data/record_pytorch.py
+
+Everything is computed in float32 on one CPU thread without oneDNN, from seeds, so that a second run on the same
+PyTorch writes the same bytes. Values are stored as PyTorch gave them, indices as int32. The options of the cases and
+the version of PyTorch stand in each file's metadata, under the one key "recorded", as JSON.
+
+conv2d.safetensors         CASE.{x,weight,bias,y,dy,dx,dweight,dbias}
+pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (within each plane, as PyTorch counts)
+softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
+cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
+optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the parameters after each of 25 steps
+lenet5.safetensors         initial.NAME, gradient.NAME (of the first step), logits (of the first batch), losses and
+                           losses_fast (20 steps at two learning rates), batches (indices into the embedded training
+                           set), labels, pixel_sums (a check that the images are still the same)
+"""
+
+import gzip
+import json
+import pathlib
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.numpy import save as serialise
+
+HERE = pathlib.Path(__file__).resolve().parent
+IMAGES = HERE.parent.parent / "crates" / "data" / "fashion-mnist"
+
+
+def values(seed, *shape):
+    """Standard normal values; RandomState's stream is frozen by numpy, so they outlive its versions."""
+    array = np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+    return torch.from_numpy(array)
+
+
+def save(name, tensors, cases):
+    arrays = {}
+    for key, tensor in tensors.items():
+        array = tensor.detach().numpy()
+        arrays[key] = np.ascontiguousarray(array.astype(np.int32) if array.dtype == np.int64 else array)
+    recorded = {"torch": torch.__version__, "cases": cases}
+    path = HERE / f"{name}.safetensors"
+    path.write_bytes(serialise(arrays, metadata={"recorded": json.dumps(recorded, sort_keys=True)}))
+    print(f"{path.name}: {len(arrays)} tensors, {path.stat().st_size:,} bytes")
+
+
+def pair(value):
+    return [value, value] if isinstance(value, int) else list(value)
+
+
+def record_conv2d():
+    # name: input shape, weight shape, options
+    cases = {
+        "plain": ((2, 3, 7, 8), (4, 3, 3, 3), {}),
+        "no_bias": ((1, 2, 5, 5), (3, 2, 2, 2), {"bias": False}),
+        "one_by_one": ((2, 5, 6, 7), (8, 5, 1, 1), {}),
+        "stride": ((2, 3, 9, 10), (5, 3, 3, 3), {"stride": 2}),
+        "stride_uneven": ((1, 2, 11, 13), (3, 2, 4, 3), {"stride": (3, 2)}),
+        "padding": ((2, 1, 8, 8), (6, 1, 5, 5), {"padding": 2}),
+        "padding_uneven": ((1, 3, 5, 7), (4, 3, 3, 5), {"padding": (0, 3)}),
+        "padding_over_kernel": ((1, 2, 3, 3), (2, 2, 2, 2), {"padding": 3}),
+        "dilation": ((1, 2, 10, 9), (3, 2, 3, 3), {"dilation": 2, "padding": 1}),
+        "dilation_uneven": ((1, 2, 9, 12), (3, 2, 3, 2), {"dilation": (1, 4)}),
+        "groups": ((2, 6, 6, 5), (9, 2, 3, 3), {"groups": 3, "padding": 1}),
+        "depthwise": ((2, 5, 7, 7), (10, 1, 3, 3), {"groups": 5, "stride": 2, "padding": 1}),
+        "everything": (
+            (2, 4, 13, 11),
+            (6, 2, 3, 2),
+            {"stride": (2, 3), "padding": (2, 1), "dilation": (3, 2), "groups": 2},
+        ),
+        "whole_input": ((3, 4, 5, 5), (7, 4, 5, 5), {}),
+    }
+    tensors, described = {}, {}
+    for seed, (name, (x_shape, w_shape, options)) in enumerate(cases.items()):
+        options = dict(options)
+        bias = options.pop("bias", True)
+        x = values(1000 + seed, *x_shape).requires_grad_()
+        w = values(2000 + seed, *w_shape).requires_grad_()
+        b = values(3000 + seed, w_shape[0]).requires_grad_() if bias else None
+        y = F.conv2d(x, w, b, **options)
+        dy = values(4000 + seed, *y.shape)
+        y.backward(dy)
+        case = {"x": x, "weight": w, "y": y, "dy": dy, "dx": x.grad, "dweight": w.grad}
+        if bias:
+            case |= {"bias": b, "dbias": b.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+        described[name] = {
+            "stride": pair(options.get("stride", 1)),
+            "padding": pair(options.get("padding", 0)),
+            "dilation": pair(options.get("dilation", 1)),
+            "groups": options.get("groups", 1),
+            "bias": bias,
+        }
+    save("conv2d", tensors, described)
+
+
+def record_pool():
+    # name: kind, input shape, options
+    cases = {
+        "max_plain": ("max", (2, 3, 8, 6), {"kernel_size": 2}),
+        "max_overlapping": ("max", (2, 2, 9, 9), {"kernel_size": 3, "stride": 2}),
+        "max_padding": ("max", (1, 3, 7, 8), {"kernel_size": 3, "stride": 2, "padding": 1}),
+        "max_gaps": ("max", (1, 2, 10, 11), {"kernel_size": 2, "stride": 3}),
+        "max_uneven": ("max", (2, 2, 9, 7), {"kernel_size": (3, 2), "stride": (2, 1), "padding": (1, 0)}),
+        "max_dilation": ("max", (1, 2, 11, 10), {"kernel_size": 3, "stride": 1, "dilation": (2, 3)}),
+        "max_ceil": ("max", (2, 2, 7, 8), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
+        "max_ceil_padding": ("max", (1, 2, 6, 5), {"kernel_size": 3, "stride": 3, "padding": 1, "ceil_mode": True}),
+        "max_everything": (
+            "max",
+            (2, 2, 12, 13),
+            {"kernel_size": (3, 2), "stride": (2, 3), "padding": (1, 1), "dilation": (2, 3), "ceil_mode": True},
+        ),
+        "max_ties": ("max", (1, 2, 6, 6), {"kernel_size": 3, "stride": 1, "padding": 1}),
+        "avg_plain": ("avg", (2, 3, 8, 6), {"kernel_size": 2}),
+        "avg_overlapping": ("avg", (1, 2, 9, 9), {"kernel_size": 3, "stride": 2}),
+        "avg_padding": ("avg", (2, 2, 7, 8), {"kernel_size": 3, "stride": 2, "padding": 1}),
+        "avg_padding_excluded": (
+            "avg",
+            (2, 2, 7, 8),
+            {"kernel_size": 3, "stride": 2, "padding": 1, "count_include_pad": False},
+        ),
+        "avg_ceil": ("avg", (1, 2, 7, 8), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
+        "avg_ceil_padding": (
+            "avg",
+            (1, 3, 6, 8),
+            {"kernel_size": (3, 4), "stride": (2, 3), "padding": (1, 2), "ceil_mode": True},
+        ),
+        "avg_ceil_padding_excluded": (
+            "avg",
+            (1, 3, 6, 8),
+            {"kernel_size": (3, 4), "stride": (2, 3), "padding": (1, 2), "ceil_mode": True, "count_include_pad": False},
+        ),
+        "avg_global": ("avg", (2, 4, 5, 7), {"kernel_size": (5, 7)}),
+    }
+    tensors, described = {}, {}
+    for seed, (name, (kind, shape, options)) in enumerate(cases.items()):
+        x = values(5000 + seed, *shape)
+        if name == "max_ties":
+            x = x.round()
+        x = x.requires_grad_()
+        if kind == "max":
+            y, indices = F.max_pool2d(x, **options, return_indices=True)
+            tensors[f"{name}.indices"] = indices
+        else:
+            y = F.avg_pool2d(x, **options)
+        dy = values(6000 + seed, *y.shape)
+        y.backward(dy)
+        case = {"x": x, "y": y, "dy": dy, "dx": x.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+        kernel = pair(options["kernel_size"])
+        described[name] = {
+            "kind": kind,
+            "kernel": kernel,
+            "stride": pair(options.get("stride", kernel)),
+            "padding": pair(options.get("padding", 0)),
+            "dilation": pair(options.get("dilation", 1)),
+            "ceil_mode": options.get("ceil_mode", False),
+            "count_include_pad": options.get("count_include_pad", True),
+        }
+    save("pool", tensors, described)
+
+
+def record_softmax():
+    # name: shape, axis, scale of the values, offset
+    cases = {
+        "rows": ((5, 10), 1, 1.0, 0.0),
+        "columns": ((7, 3), 0, 1.0, 0.0),
+        "middle": ((3, 17, 4), 1, 3.0, 0.0),
+        "one_class": ((4, 1), 1, 1.0, 0.0),
+        "wide": ((2, 1000), 1, 2.0, 0.0),
+        "far_from_zero": ((3, 65), 1, 1.0, 1000.0),
+        "steep": ((4, 9), 1, 50.0, 0.0),
+    }
+    tensors, described = {}, {}
+    for seed, (name, (shape, axis, scale, offset)) in enumerate(cases.items()):
+        x = values(7000 + seed, *shape) * scale + offset
+        dy = values(7500 + seed, *shape)
+        case = {"x": x, "dy": dy}
+        for op in ("softmax", "log_softmax"):
+            leaf = x.clone().requires_grad_()
+            y = getattr(F, op)(leaf, dim=axis)
+            y.backward(dy)
+            case |= {op: y, f"{op}_dx": leaf.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+        described[name] = {"axis": axis}
+    save("softmax", tensors, described)
+
+
+def record_cross_entropy():
+    # name: rows, classes, scale
+    cases = {
+        "ten_classes": (64, 10, 1.0),
+        "one_row": (1, 10, 1.0),
+        "one_class": (5, 1, 1.0),
+        "two_classes": (33, 2, 4.0),
+        "thousand_classes": (3, 1000, 2.0),
+        "steep": (8, 7, 40.0),
+    }
+    tensors = {}
+    for seed, (name, (rows, classes, scale)) in enumerate(cases.items()):
+        logits = (values(8000 + seed, rows, classes) * scale).requires_grad_()
+        targets = torch.from_numpy(np.random.RandomState(8500 + seed).randint(0, classes, rows))
+        loss = F.cross_entropy(logits, targets)
+        loss.backward()
+        case = {"logits": logits, "targets": targets, "loss": loss, "dlogits": logits.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+    save("cross_entropy", tensors, {name: {} for name in cases})
+
+
+def record_optim():
+    """25 steps down `sum(curvature * (p - target)^2) / 2 + 0.1 * sum(sin(3 p))`, for two parameters of different sizes.
+
+    The tests recompute the gradient: `curvature * (p - target) + 0.3 * cos(3 p)`, curvature of element i being
+    `0.5 + i % 4`.
+    """
+    sgd, adam = torch.optim.SGD, torch.optim.Adam
+    cases = {
+        "sgd": (sgd, {"lr": 0.05}),
+        "sgd_weight_decay": (sgd, {"lr": 0.05, "weight_decay": 0.1}),
+        "sgd_momentum": (sgd, {"lr": 0.02, "momentum": 0.9}),
+        "sgd_momentum_weight_decay": (sgd, {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4}),
+        "sgd_dampening": (sgd, {"lr": 0.05, "momentum": 0.8, "dampening": 0.3}),
+        "sgd_nesterov": (sgd, {"lr": 0.02, "momentum": 0.9, "nesterov": True}),
+        "sgd_nesterov_weight_decay": (sgd, {"lr": 0.02, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+        "adam": (adam, {"lr": 0.05}),
+        "adam_weight_decay": (adam, {"lr": 0.05, "weight_decay": 0.1}),
+        "adam_betas": (adam, {"lr": 0.02, "betas": (0.5, 0.9), "eps": 1e-4}),
+    }
+    shapes = {"a": (3, 5), "b": (7,)}
+    tensors = {}
+    for seed, (key, shape) in enumerate(shapes.items()):
+        tensors[f"start.{key}"] = values(9000 + seed, *shape)
+        tensors[f"target.{key}"] = values(9100 + seed, *shape)
+    for name, (optimizer, options) in cases.items():
+        parameters = {key: tensors[f"start.{key}"].clone().requires_grad_() for key in shapes}
+        optim = optimizer(parameters.values(), **options)
+        history = {key: [] for key in shapes}
+        for _ in range(25):
+            optim.zero_grad()
+            loss = 0.0
+            for key, p in parameters.items():
+                curvature = (0.5 + torch.arange(p.numel()) % 4).reshape(p.shape)
+                loss = loss + (curvature * (p - tensors[f"target.{key}"]) ** 2).sum() / 2 + 0.1 * torch.sin(3 * p).sum()
+            loss.backward()
+            optim.step()
+            for key, p in parameters.items():
+                history[key].append(p.detach().clone())
+        tensors |= {f"{name}.{key}": torch.stack(steps) for key, steps in history.items()}
+    described = {
+        name: {"optimizer": "sgd" if optimizer is sgd else "adam"} | options
+        for name, (optimizer, options) in cases.items()
+    }
+    save("optim", tensors, described)
+
+
+def read_idx(name, rank):
+    """An IDX file of unsigned bytes, gzipped: two zeros, 8 for bytes, the rank, then the sizes as big-endian u32."""
+    path = IMAGES / name
+    content = gzip.decompress(path.read_bytes())
+    assert content[:4] == bytes([0, 0, 8, rank]), f"{path} is no IDX file of {rank} axes of bytes"
+    sizes = np.frombuffer(content, ">u4", rank, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(sizes)
+
+
+class LeNet5(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        nn = torch.nn
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Linear(400, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+        )
+
+    def forward(self, x):
+        return self.classifier(self.features(x).flatten(1))
+
+
+def record_lenet5(steps=20, batch=64):
+    """Two runs from the same weights over the same batches. At lr 0.01 the loss hardly moves in 20 steps (a missing
+    weight decay changes it by 4e-5 relative); at 0.05 it falls to 1.3 and shows every term of the update."""
+    images, labels = read_idx("train-images-idx3-ubyte.gz", 3), read_idx("train-labels-idx1-ubyte.gz", 1)
+    runs = {"losses": 0.01, "losses_fast": 0.05}
+    options = {"momentum": 0.9, "weight_decay": 5e-4}
+    mean, std = 0.2860, 0.3530
+    batches = torch.arange(steps * batch).reshape(steps, batch)
+    chosen = batches.numpy()
+    tensors = {
+        "batches": batches,
+        "labels": torch.from_numpy(labels[chosen]),
+        "pixel_sums": torch.from_numpy(images[chosen].astype(np.int64).sum(axis=(1, 2, 3))),
+    }
+    for run, lr in runs.items():
+        torch.manual_seed(42)
+        model = LeNet5()
+        optim = torch.optim.SGD(model.parameters(), lr=lr, **options)
+        tensors |= {f"initial.{name}": p.detach().clone() for name, p in model.named_parameters()}
+        losses = []
+        for step in range(steps):
+            x = (torch.from_numpy(images[chosen[step]]).float() / 255.0 - mean) / std
+            y = torch.from_numpy(labels[chosen[step]].astype(np.int64))
+            logits = model(x[:, None])
+            loss = F.cross_entropy(logits, y)
+            optim.zero_grad()
+            loss.backward()
+            if step == 0:
+                tensors["logits"] = logits
+                tensors |= {f"gradient.{name}": p.grad.clone() for name, p in model.named_parameters()}
+            optim.step()
+            losses.append(loss.detach())
+        tensors[run] = torch.stack(losses)
+        print(run, " ".join(f"{loss.item():.4f}" for loss in losses))
+    save("lenet5", tensors, {run: options | {"lr": lr, "mean": mean, "std": std} for run, lr in runs.items()})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.mkldnn.enabled = False
+    record_conv2d()
+    record_pool()
+    record_softmax()
+    record_cross_entropy()
+    record_optim()
+    record_lenet5()

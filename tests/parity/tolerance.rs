@@ -1,0 +1,147 @@
+//! The tolerance classes, all in this one table, and the comparison they define.
+
+use crate::reference::Array;
+
+/// How far an f32 result may lie from the f64 reference. Widening a class needs the measured worst case beside it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Class {
+    /// The same number: moves, comparisons, maxima, indices.
+    Exact,
+    /// 1 ULP: one rounding (add, multiply, relu).
+    Round,
+    /// 3 ULP: division and what is made of one.
+    Div,
+    /// 4 ULP on the row's domain.
+    Transcendental,
+    /// `4 log2(n) eps magnitude`; the magnitude of a sum is `sum |x|`.
+    Sum,
+    /// `2 sqrt(k) eps magnitude` with `sum |a| |b|` as magnitude, and normalised mean square error under 1e-11.
+    Dot,
+    /// 1e-3 relative: results stored as f16.
+    Half,
+}
+
+/// Normalised mean square error allowed to class `Dot`.
+const DOT_NMSE: f64 = 1e-11;
+
+/// What a result is compared with.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    pub value: Array,
+    /// For `Sum` and `Dot`: per element, what the bound is relative to. Same shape as `value`.
+    pub magnitude: Option<Array>,
+    /// For `Sum` and `Dot`: how many terms each element joins.
+    pub terms: usize,
+}
+
+impl Expected {
+    pub fn new(value: Array) -> Expected {
+        Expected { value, magnitude: None, terms: 1 }
+    }
+
+    pub fn joined(value: Array, magnitude: Array, terms: usize) -> Expected {
+        assert_eq!(value.shape, magnitude.shape);
+        Expected { value, magnitude: Some(magnitude), terms }
+    }
+}
+
+/// The distance between neighbouring f32 around `x`. Below the smallest normal number it is that number: WGSL lets
+/// an implementation flush what is smaller to zero.
+pub fn ulp(x: f64) -> f64 {
+    let x = (x as f32).abs().max(f32::MIN_POSITIVE);
+    if x.is_infinite() { f64::INFINITY } else { f64::from(x.next_up()) - f64::from(x) }
+        .max(f64::from(f32::MIN_POSITIVE))
+}
+
+impl Class {
+    /// The allowed distance for an element whose reference is `value`.
+    fn allowed(self, value: f64, magnitude: f64, terms: usize) -> f64 {
+        let eps = f64::from(f32::EPSILON);
+        let terms = terms.max(2) as f64;
+        match self {
+            Class::Exact => 0.0,
+            Class::Round => ulp(value),
+            Class::Div => 3.0 * ulp(value),
+            Class::Transcendental => 4.0 * ulp(value),
+            Class::Sum => (4.0 * terms.log2() * eps * magnitude).max(ulp(value)),
+            Class::Dot => (2.0 * terms.sqrt() * eps * magnitude).max(ulp(value)),
+            Class::Half => 1e-3 * value.abs() + 6e-8,
+        }
+    }
+
+    /// `Err` says where and by how much `got` misses. NaN and infinities must be met exactly; a reference beyond the
+    /// range of f32 is infinite.
+    pub fn compare(self, got: &[f32], expected: &Expected) -> Result<(), String> {
+        let want = &expected.value;
+        if got.len() != want.numel() {
+            return Err(format!("{} values where {:?} has {}", got.len(), want.shape, want.numel()));
+        }
+        if matches!(self, Class::Sum | Class::Dot) && expected.magnitude.is_none() {
+            return Err(format!("class {self:?} needs the magnitude of each element"));
+        }
+        let (mut misses, mut worst) = (0, (0.0, String::new()));
+        let (mut error_square, mut want_square) = (0.0, 0.0);
+        for (i, (&got, &want)) in got.iter().zip(&want.data).enumerate() {
+            let rounded = want as f32;
+            let magnitude = expected.magnitude.as_ref().map_or(0.0, |m| m.data[i]);
+            let error = (f64::from(got) - want).abs();
+            let allowed = self.allowed(want, magnitude, expected.terms);
+            let met = if got.is_nan() || rounded.is_nan() {
+                got.is_nan() && rounded.is_nan()
+            } else if got.is_infinite() || rounded.is_infinite() {
+                got == rounded
+            } else {
+                error_square += error * error;
+                want_square += want * want;
+                // Exact is meant among f32: a reference that is one itself, or rounds to the value.
+                got == rounded || error <= allowed
+            };
+            if !met {
+                misses += 1;
+                let excess = if error.is_finite() { error / allowed } else { f64::INFINITY };
+                if excess > worst.0 || misses == 1 {
+                    let at = crate::reference::array::unravel(&expected.value.shape, i);
+                    worst = (
+                        excess,
+                        format!("at {at:?}: {got:e}, reference {want:e}, off by {error:.3e}, allowed {allowed:.3e}"),
+                    );
+                }
+            }
+        }
+        if misses > 0 {
+            return Err(format!("{misses} of {} miss class {self:?}; worst {}", got.len(), worst.1));
+        }
+        if self == Class::Dot && error_square > DOT_NMSE * want_square {
+            return Err(format!("normalised mean square error {:.3e} over {DOT_NMSE:e}", error_square / want_square));
+        }
+        Ok(())
+    }
+
+    pub fn assert(self, what: &str, got: &[f32], expected: &Expected) {
+        if let Err(miss) = self.compare(got, expected) {
+            panic!("{what}: {miss}");
+        }
+    }
+}
+
+#[test]
+fn classes_accept_and_refuse() {
+    let one = Expected::new(Array::scalar(1.0));
+    let up = |n: usize| (0..n).fold(1.0_f32, |x, _| x.next_up());
+    assert!(Class::Exact.compare(&[1.0], &one).is_ok() && Class::Exact.compare(&[up(1)], &one).is_err());
+    assert!(Class::Round.compare(&[up(1)], &one).is_ok() && Class::Round.compare(&[up(2)], &one).is_err());
+    assert!(Class::Div.compare(&[up(3)], &one).is_ok() && Class::Div.compare(&[up(4)], &one).is_err());
+    assert!(Class::Transcendental.compare(&[up(4)], &one).is_ok());
+    assert!(Class::Transcendental.compare(&[up(5)], &one).is_err());
+    let nan = Expected::new(Array::scalar(f64::NAN));
+    assert!(Class::Exact.compare(&[f32::NAN], &nan).is_ok() && Class::Div.compare(&[0.0], &nan).is_err());
+    let huge = Expected::new(Array::scalar(1e300));
+    assert!(Class::Round.compare(&[f32::INFINITY], &huge).is_ok());
+    assert!(Class::Round.compare(&[f32::MAX], &huge).is_err());
+    let sum = Expected::joined(Array::scalar(0.0), Array::scalar(8.0), 16);
+    assert!(Class::Sum.compare(&[8.0 * 16.0 * f32::EPSILON], &sum).is_ok());
+    assert!(Class::Sum.compare(&[8.0 * 17.0 * f32::EPSILON], &sum).is_err());
+    // Each element within its bound and yet the whole too far off.
+    let biased = Expected::joined(Array::ones(&[4]), Array::full(&[4], 100.0), 100);
+    assert!(Class::Dot.compare(&[1.000_01; 4], &biased).unwrap_err().contains("mean square"));
+}
