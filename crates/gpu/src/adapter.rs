@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::GpuError;
+use crate::launch::MAX_BINDINGS;
 
 /// A graphics API that reaches an adapter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -126,6 +127,8 @@ pub struct Limits {
     pub workgroups: u32,
     /// Bytes of immediates; 0 where there are none.
     pub immediate_bytes: u32,
+    /// Storage buffers that one launch can bind: 8 on every adapter, at most 32 are used.
+    pub storage_buffers: u32,
     /// Alignment of a binding's offset, in bytes.
     pub offset_alignment: u32,
 }
@@ -363,6 +366,7 @@ fn limits(limits: &wgpu::Limits) -> Limits {
         workgroup_invocations: limits.max_compute_invocations_per_workgroup,
         workgroups: limits.max_compute_workgroups_per_dimension,
         immediate_bytes: limits.max_immediate_size,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage.min(MAX_BINDINGS),
         offset_alignment: limits.min_storage_buffer_offset_alignment,
     }
 }

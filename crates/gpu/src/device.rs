@@ -57,7 +57,7 @@ impl Device {
             let reason = if message.is_empty() { format!("{reason:?}") } else { message };
             cell.record_lost(reason);
         });
-        let stream = Mutex::new(Stream::new(&device));
+        let stream = Mutex::new(Stream::new(&device, info.limits.storage_buffers));
         Ok(Device(Arc::new(Inner {
             info,
             faults,

@@ -16,16 +16,18 @@ use crate::error::GpuError;
 use crate::pool::Allocation;
 use crate::profile::Recorder;
 
-/// Buffers that one launch can bind: what every WebGPU adapter has.
-pub const MAX_BINDINGS: usize = 8;
+/// Buffers that one launch can bind on any adapter; [`Limits::storage_buffers`](crate::Limits::storage_buffers) may be more.
+pub const MIN_BINDINGS: u32 = 8;
+/// Beyond this many bindings nothing is gained.
+pub(crate) const MAX_BINDINGS: u32 = 32;
 /// Launches after which a batch is submitted: enough to make a submission's fixed cost small, few enough that the GPU starts
 /// early.
 const BATCH: u32 = 48;
 /// Batches in the queue at which recording waits.
 const IN_FLIGHT: usize = 16;
 /// Bytes of launch parameters per batch, and of one launch, where they travel in a uniform buffer.
-const RING: u64 = 64 * 1024;
-const SLOT: u64 = 256;
+const RING: u64 = 128 * 1024;
+const SLOT: u64 = 512;
 /// Bind groups kept; beyond, those of past batches are dropped.
 const BIND_GROUPS: usize = 8192;
 
@@ -97,8 +99,6 @@ struct BindKey {
     size: u64,
 }
 
-type BindGroupKey = ([BindKey; MAX_BINDINGS], u8);
-
 /// What is recorded and not yet submitted.
 pub(crate) struct Stream {
     // Dropped before the encoder that it borrows from.
@@ -113,7 +113,9 @@ pub(crate) struct Stream {
     layouts: Vec<wgpu::BindGroupLayout>,
     params_layout: wgpu::BindGroupLayout,
     pipeline_layouts: FxHashMap<(u32, u32, ParamSpace), wgpu::PipelineLayout>,
-    bind_groups: FxHashMap<BindGroupKey, (wgpu::BindGroup, u64)>,
+    bind_groups: FxHashMap<Box<[BindKey]>, (wgpu::BindGroup, u64)>,
+    /// The key of the launch at hand, kept to spare an allocation.
+    key: Vec<BindKey>,
     batch: u64,
     launches: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
@@ -121,8 +123,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(device: &wgpu::Device) -> Stream {
-        let layouts = (0..=MAX_BINDINGS as u32)
+    pub(crate) fn new(device: &wgpu::Device, bindings: u32) -> Stream {
+        let layouts = (0..=bindings)
             .map(|bindings| {
                 let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..bindings)
                     .map(|binding| wgpu::BindGroupLayoutEntry {
@@ -185,6 +187,7 @@ impl Stream {
             params_layout,
             pipeline_layouts: FxHashMap::default(),
             bind_groups: FxHashMap::default(),
+            key: Vec::new(),
             batch: 0,
             launches: 0,
             in_flight: VecDeque::new(),
@@ -201,41 +204,36 @@ impl Stream {
         })
     }
 
-    fn bind_group(
-        &mut self,
-        device: &wgpu::Device,
-        key: BindGroupKey,
-        bindings: &[Binding<'_>],
-    ) -> Option<&wgpu::BindGroup> {
-        if self.bind_groups.len() >= BIND_GROUPS && !self.bind_groups.contains_key(&key) {
+    /// The bind group of `self.key`.
+    fn bind_group(&mut self, device: &wgpu::Device, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+        if let Some((group, used)) = self.bind_groups.get_mut(self.key.as_slice()) {
+            *used = self.batch;
+            return group.clone();
+        }
+        if self.bind_groups.len() >= BIND_GROUPS {
             let batch = self.batch;
             self.bind_groups.retain(|_, (_, used)| *used + 8 >= batch);
         }
-        let layouts = &self.layouts;
-        let batch = self.batch;
-        let (group, used) = self.bind_groups.entry(key).or_insert_with(|| {
-            let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
-                .iter()
-                .zip(&key.0)
-                .enumerate()
-                .map(|(index, (binding, key))| wgpu::BindGroupEntry {
-                    binding: index as u32,
-                    resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                        buffer: &binding.allocation.buffer().buffer,
-                        offset: key.offset,
-                        size: std::num::NonZeroU64::new(key.size),
-                    }),
-                })
-                .collect();
-            let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some("kiln storage"),
-                layout: &layouts[bindings.len()],
-                entries: &entries,
-            });
-            (group, batch)
+        let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
+            .iter()
+            .zip(&self.key)
+            .enumerate()
+            .map(|(index, (binding, key))| wgpu::BindGroupEntry {
+                binding: index as u32,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &binding.allocation.buffer().buffer,
+                    offset: key.offset,
+                    size: std::num::NonZeroU64::new(key.size),
+                }),
+            })
+            .collect();
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("kiln storage"),
+            layout: &self.layouts[bindings.len()],
+            entries: &entries,
         });
-        *used = batch;
-        Some(group)
+        self.bind_groups.insert(self.key.as_slice().into(), (group.clone(), self.batch));
+        group
     }
 }
 
@@ -256,9 +254,10 @@ impl Device {
     pub fn pipeline(&self, descriptor: &PipelineDescriptor<'_>) -> Result<Pipeline, GpuError> {
         let label = descriptor.label;
         let launch_error = |message: String| GpuError::Launch { label: label.to_string(), message };
-        if descriptor.bindings as usize > MAX_BINDINGS {
+        let most = self.info().limits.storage_buffers;
+        if descriptor.bindings > most {
             return Err(launch_error(format!(
-                "{} bindings; needs at most {MAX_BINDINGS}: pack buffers together",
+                "{} bindings; this adapter takes at most {most}: pack buffers together",
                 descriptor.bindings
             )));
         }
@@ -353,15 +352,15 @@ impl Device {
             return Err(error(format!("{groups} workgroups; needs at most {}: split the launch", most * most)));
         }
         let columns = groups.div_ceil(rows);
-        let mut key: BindGroupKey = ([BindKey::default(); MAX_BINDINGS], bindings.len() as u8);
-        for (binding, key) in bindings.iter().zip(&mut key.0) {
-            *key = self.bind_key(compiled, binding)?;
-        }
         self.inner().faults.check()?;
 
         let device = &self.inner().device;
         let mut guard = self.stream();
         let stream = &mut *guard;
+        stream.key.clear();
+        for binding in bindings {
+            stream.key.push(self.bind_key(compiled, binding)?);
+        }
         if compiled.param_space == ParamSpace::Uniform && stream.params.len() as u64 + SLOT > RING {
             self.submit_stream(stream);
         }
@@ -381,7 +380,7 @@ impl Device {
                 .forget_lifetime();
             stream.pass = Some(pass);
         }
-        let Some(group) = stream.bind_group(device, key, bindings).cloned() else { return Ok(()) };
+        let group = stream.bind_group(device, bindings);
         let Some(pass) = stream.pass.as_mut() else { return Ok(()) };
         let address = Arc::as_ptr(&pipeline.0) as usize;
         if stream.current != address {
@@ -510,9 +509,7 @@ impl Device {
     pub(crate) fn forget_buffers(&self, gone: &[u32]) {
         if !gone.is_empty() {
             let mut stream = self.stream();
-            stream
-                .bind_groups
-                .retain(|(keys, count), _| keys[..usize::from(*count)].iter().all(|key| !gone.contains(&key.buffer)));
+            stream.bind_groups.retain(|keys, _| keys.iter().all(|key| !gone.contains(&key.buffer)));
         }
     }
 }

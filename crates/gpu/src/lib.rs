@@ -41,6 +41,6 @@ mod transfer;
 pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, Options};
 pub use device::Device;
 pub use error::GpuError;
-pub use launch::{Binding, MAX_BINDINGS, ParamSpace, Pipeline, PipelineDescriptor};
+pub use launch::{Binding, MIN_BINDINGS, ParamSpace, Pipeline, PipelineDescriptor};
 pub use pool::{Allocation, Holder, MemoryReport};
 pub use profile::{Event, Profile, Scope};
