@@ -169,7 +169,7 @@ impl Iterator for Batches {
             None => self.maker.make(self.next),
         };
         self.next += 1;
-        if batch.is_err() || self.next == self.end {
+        if batch.is_err() {
             self.finish();
         }
         Some(batch)

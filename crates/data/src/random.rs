@@ -76,8 +76,12 @@ mod tests {
         // Standard deviation of each count: sqrt(60000 * 1/6 * 5/6) = 91.
         assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 5 * 91), "{counts:?}");
         assert_eq!((0..100).map(|_| random.below(1)).sum::<u64>(), 0);
-        // A bound just over half the range, where every second draw or so is refused.
-        assert!((0..100).all(|_| random.below((1 << 63) + 1) <= 1 << 63));
+        // Three quarters of the range: without drawing again, every third number would come twice as often as the others.
+        let mut counts = [0u32; 3];
+        for _ in 0..30_000 {
+            counts[(random.below((3 << 62) + 1) % 3) as usize] += 1;
+        }
+        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 5 * 82), "{counts:?}");
     }
 
     #[test]

@@ -116,7 +116,9 @@ fn the_end_marker_of_a_jpeg_preview_does_not_count() {
     // An application segment that holds a whole small JPEG, as cameras write it.
     let preview = encode(&GrayImage::new(4, 4).into(), ImageFormat::Jpeg);
     let length = (preview.len() as u16 + 2).to_be_bytes();
-    let file = [&jpeg[..2], &[0xff, 0xed], &length, &preview, &jpeg[2..]].concat();
+    // Before it a comment, after a fill byte.
+    let comment = b"\xff\xff\xfe\0\x06note";
+    let file = [&jpeg[..2], comment, &[0xff, 0xed], &length, &preview, &jpeg[2..]].concat();
     assert_eq!(ImageFile::from_bytes("f", &file).unwrap().height(), 30);
     assert_eq!(error(&file[..file.len() - 100]), "f: the JPEG file has no end marker, it is cut off; fetch it again");
 }
@@ -167,11 +169,11 @@ fn files_beyond_the_limit_are_refused_unread() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("huge.bmp");
     // Without contents: the size is all that the file system keeps.
-    fs::File::create(&path).unwrap().set_len((256 << 20) + 1).unwrap();
+    fs::File::create(&path).unwrap().set_len((256 << 20) + 2).unwrap();
     assert_eq!(
         ImageFile::open(&path).unwrap_err().to_string(),
         format!(
-            "{}: the file has 268435457 bytes, at most 268435456 are read; scale the image down or save it compressed",
+            "{}: the file has 268435458 bytes, at most 268435456 are read; scale the image down or save it compressed",
             path.display()
         )
     );

@@ -211,7 +211,7 @@ fn batches_beyond_memory_are_an_error() {
             unreachable!()
         }
     }
-    let side = usize::MAX / 4;
+    let side = 1 << (usize::BITS - 3);
     let message = |samples| {
         format!(
             "loader: a batch of {samples} images of [1, 1, {side}] does not fit in memory; pass a smaller batch size or fewer batches to prefetch"
@@ -238,15 +238,13 @@ fn dropping_the_iterator_ends_its_threads() {
 }
 
 #[test]
-fn threads_end_with_the_last_batch_and_with_an_error() {
+fn threads_end_after_the_last_batch_and_after_an_error() {
     for trouble in [Trouble::None, Trouble::Error(30)] {
         let (data, reads) = watched(40, trouble);
         let mut batches = data.loader(4).workers(3).epochs(1);
         while let Some(Ok(_)) = batches.next() {}
         assert!(batches.next().is_none());
         drop(data);
-        // One count in this test; one in the source, which the finished iterator still holds. It has no threads.
-        assert_eq!(Arc::strong_count(&reads), 2);
         drop(batches);
         assert_eq!(Arc::strong_count(&reads), 1);
     }
