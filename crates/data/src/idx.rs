@@ -151,7 +151,7 @@ pub(crate) fn pair_from_bytes(images: (&str, &[u8]), labels: (&str, &[u8])) -> R
 }
 
 fn pair<S: BufRead + Seek, T: BufRead + Seek>(mut images: Input<S>, mut labels: Input<T>) -> Result<Pair> {
-    // The labels first: they are small, and a set whose files do not match is refused before the images take memory.
+    // The labels first: they are small, so that damage in them is found before the images are decompressed.
     let labels_read = labels.labels()?;
     let images_read = images.images()?;
     if images_read.count != labels_read.len() {
