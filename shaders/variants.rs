@@ -1,12 +1,22 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, contract};
+use crate::{Kernel, Layout, contract, pointwise};
+use std::collections::HashSet;
 
-/// Every variant of every kernel that the library can ask for.
+/// Every variant of every kernel that the library can ask for, each once.
 ///
 /// Tests parse, validate and translate each of them; a kernel file that no variant names fails a test.
 pub fn variants() -> Vec<Kernel> {
-    let mut variants = vec![Kernel::new("arange").alias("T", "f32"), Kernel::new("arange").alias("T", "i32")];
-    variants.extend(contract::variants());
-    variants
+    // Ops may share a kernel: `floor` of integers is `copy`.
+    let mut seen = HashSet::new();
+    [contract::variants(), pointwise::variants()]
+        .into_iter()
+        .flatten()
+        .filter(|kernel| seen.insert(kernel.clone()))
+        .collect()
+}
+
+/// The layouts of the host's parameter structs, which a test compares with the kernels'.
+pub fn layouts() -> Vec<Layout> {
+    vec![contract::Params::LAYOUT, pointwise::FlatParams::LAYOUT, pointwise::StridedParams::LAYOUT]
 }
