@@ -46,7 +46,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "segments1",
     "segments3",
     "segments7",
-    "segments15",
+    "segments13",
     "single",
     "tree",
     "window",

@@ -39,7 +39,7 @@ pub struct Layout {
 }
 
 /// The largest parameter struct, in words.
-const WORDS: usize = 76;
+const WORDS: usize = 64;
 
 /// The bytes of a parameter struct, held inline.
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Copies a parameter struct. At most 304 bytes are kept; no kernel of this crate has more.
+    /// Copies a parameter struct. At most 256 bytes: what immediates hold anywhere.
     pub fn of<P: Pod>(params: &P) -> Params {
         const { assert!(size_of::<P>() <= 4 * WORDS) };
         let bytes = bytemuck::bytes_of(params);

@@ -20,7 +20,12 @@
 //! of 16 bytes may be read and written; counts and offsets are below 2^31.
 
 pub mod contract;
+pub mod optim;
 pub mod pointwise;
+pub mod pool;
+pub mod random;
+pub mod reduce;
+pub mod softmax;
 
 mod files;
 mod kernel;

@@ -53,6 +53,16 @@ pub enum LinkError {
         /// Its value.
         value: String,
     },
+    /// `struct Params` is too large for immediates, of which at most 256 bytes can be used anywhere.
+    #[error(
+        "link: Params of `{file}` has {bytes} bytes, immediates hold at most 256; link it with ParamSpace::Uniform"
+    )]
+    Immediates {
+        /// The kernel's file.
+        file: &'static str,
+        /// The size of Params.
+        bytes: u32,
+    },
     /// A field of `struct Params` has a type whose layout differs between uniforms and immediates, or is not known here.
     #[error(
         "link: field `{field}` of Params in {file} has type `{ty}`; \
@@ -182,6 +192,10 @@ pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
     for (path, text) in &sources {
         if let Some(bytes) = params_size(path, text)? {
             params_bytes = bytes;
+            // naga keeps a bit mask of 64 words.
+            if params == ParamSpace::Immediate && bytes > 256 {
+                return Err(LinkError::Immediates { file, bytes });
+            }
             header.push_str(match params {
                 ParamSpace::Immediate => "var<immediate> params: Params;\n",
                 ParamSpace::Uniform => "@group(1) @binding(0) var<uniform> params: Params;\n",

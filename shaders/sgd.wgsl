@@ -24,9 +24,6 @@ struct Params {
     segment10: vec4<u32>,
     segment11: vec4<u32>,
     segment12: vec4<u32>,
-    segment13: vec4<u32>,
-    segment14: vec4<u32>,
-    groups: u32,
     first_state: u32, // of this launch, in workgroups
     first_step: u32, // 1 at the first step
     nesterov: u32, // 1 or 0
@@ -44,10 +41,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = group_index(group, groups);
-    if (number >= params.groups) {
-        return;
-    }
     let segment = segment_of(number);
+    // Also ends workgroups beyond the last tensor's.
     let i = (number - segment.row.x) * 256u + lane;
     if (i >= segment.row.y) {
         return;

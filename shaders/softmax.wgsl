@@ -36,21 +36,21 @@ fn main(
     }
     let outer = quotient(row, params.inner);
     let base = outer * params.n * params.inner + (row - outer * params.inner);
-    let from = params.x_offset + base;
+    let source = params.x_offset + base;
     var largest = -infinity();
     for (var k = first; k < params.n; k += LANES) {
-        largest = max(largest, f32(x[from + k * params.inner]));
+        largest = max(largest, f32(x[source + k * params.inner]));
     }
     largest = row_max(largest, lane);
     var partial = Cascade();
     for (var k = first; k < params.n; k += LANES) {
-        cascade_add(&partial, exp_f32(f32(x[from + k * params.inner]) - largest));
+        cascade_add(&partial, exp_f32(f32(x[source + k * params.inner]) - largest));
     }
     let sum = row_sum(cascade_sum(&partial), lane);
     let to = params.out_offset + base;
     let shift = select(0.0, log_f32(sum), LOG);
     for (var k = first; k < params.n; k += LANES) {
-        let centred = f32(x[from + k * params.inner]) - largest;
+        let centred = f32(x[source + k * params.inner]) - largest;
         if (LOG) {
             out[to + k * params.inner] = X(centred - shift);
         } else {

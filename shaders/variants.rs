@@ -1,6 +1,6 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, Layout, contract, pointwise};
+use crate::{Kernel, Layout, contract, optim, pointwise, pool, random, reduce, softmax};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -9,14 +9,37 @@ use std::collections::HashSet;
 pub fn variants() -> Vec<Kernel> {
     // Ops may share a kernel: `floor` of integers is `copy`.
     let mut seen = HashSet::new();
-    [contract::variants(), pointwise::variants()]
-        .into_iter()
-        .flatten()
-        .filter(|kernel| seen.insert(kernel.clone()))
-        .collect()
+    [
+        contract::variants(),
+        optim::variants(),
+        pointwise::variants(),
+        pool::variants(),
+        random::variants(),
+        reduce::variants(),
+        softmax::variants(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|kernel| seen.insert(kernel.clone()))
+    .collect()
 }
 
 /// The layouts of the host's parameter structs, which a test compares with the kernels'.
 pub fn layouts() -> Vec<Layout> {
-    vec![contract::Params::LAYOUT, pointwise::FlatParams::LAYOUT, pointwise::StridedParams::LAYOUT]
+    vec![
+        contract::Params::LAYOUT,
+        optim::AdamParams::LAYOUT,
+        optim::SgdParams::LAYOUT,
+        pointwise::FlatParams::LAYOUT,
+        pointwise::StridedParams::LAYOUT,
+        pool::PoolParams::LAYOUT,
+        random::ArangeParams::LAYOUT,
+        random::DropoutParams::LAYOUT,
+        random::RandomParams::LAYOUT,
+        reduce::ReduceParams::LAYOUT,
+        softmax::CrossEntropyGradParams::LAYOUT,
+        softmax::CrossEntropyParams::LAYOUT,
+        softmax::SoftmaxGradParams::LAYOUT,
+        softmax::SoftmaxParams::LAYOUT,
+    ]
 }

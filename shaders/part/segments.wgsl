@@ -1,7 +1,7 @@
 // Which tensor a workgroup of an optimizer's launch works on.
 //
 // Tensor s of the launch takes the workgroups from params.segment{s}.x on, one per 1,024 elements. Unused segments start
-// at the largest u32. Needs SEGMENTS, the number of bindings, and Params with segment0 to segment14:
+// at the largest u32. Needs SEGMENTS, the number of bindings, and Params with segment0 to segment12:
 // (first workgroup, vec4s in the tensor, first vec4 of the parameter, first vec4 of the gradient).
 
 struct Segment {
@@ -51,12 +51,6 @@ fn segment_of(group: u32) -> Segment {
         }
         if (group >= params.segment12.x) {
             found = Segment(12u, params.segment12);
-        }
-        if (group >= params.segment13.x) {
-            found = Segment(13u, params.segment13);
-        }
-        if (group >= params.segment14.x) {
-            found = Segment(14u, params.segment14);
         }
     }
     return found;

@@ -1,8 +1,8 @@
-// 15 pairs of parameter and gradient for one launch of an optimizer: bindings 0 to 29, parameters first.
+// 13 pairs of parameter and gradient for one launch of an optimizer: bindings 0 to 25, parameters first.
 // WGSL cannot index bindings, so a switch picks one; the choice is the same for a whole workgroup.
 //! use: segments
 
-const SEGMENTS = 15u;
+const SEGMENTS = 13u;
 
 @group(0) @binding(0) var<storage, read_write> parameter0: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> parameter1: array<vec4<f32>>;
@@ -17,23 +17,19 @@ const SEGMENTS = 15u;
 @group(0) @binding(10) var<storage, read_write> parameter10: array<vec4<f32>>;
 @group(0) @binding(11) var<storage, read_write> parameter11: array<vec4<f32>>;
 @group(0) @binding(12) var<storage, read_write> parameter12: array<vec4<f32>>;
-@group(0) @binding(13) var<storage, read_write> parameter13: array<vec4<f32>>;
-@group(0) @binding(14) var<storage, read_write> parameter14: array<vec4<f32>>;
-@group(0) @binding(15) var<storage, read_write> gradient0: array<vec4<f32>>;
-@group(0) @binding(16) var<storage, read_write> gradient1: array<vec4<f32>>;
-@group(0) @binding(17) var<storage, read_write> gradient2: array<vec4<f32>>;
-@group(0) @binding(18) var<storage, read_write> gradient3: array<vec4<f32>>;
-@group(0) @binding(19) var<storage, read_write> gradient4: array<vec4<f32>>;
-@group(0) @binding(20) var<storage, read_write> gradient5: array<vec4<f32>>;
-@group(0) @binding(21) var<storage, read_write> gradient6: array<vec4<f32>>;
-@group(0) @binding(22) var<storage, read_write> gradient7: array<vec4<f32>>;
-@group(0) @binding(23) var<storage, read_write> gradient8: array<vec4<f32>>;
-@group(0) @binding(24) var<storage, read_write> gradient9: array<vec4<f32>>;
-@group(0) @binding(25) var<storage, read_write> gradient10: array<vec4<f32>>;
-@group(0) @binding(26) var<storage, read_write> gradient11: array<vec4<f32>>;
-@group(0) @binding(27) var<storage, read_write> gradient12: array<vec4<f32>>;
-@group(0) @binding(28) var<storage, read_write> gradient13: array<vec4<f32>>;
-@group(0) @binding(29) var<storage, read_write> gradient14: array<vec4<f32>>;
+@group(0) @binding(13) var<storage, read_write> gradient0: array<vec4<f32>>;
+@group(0) @binding(14) var<storage, read_write> gradient1: array<vec4<f32>>;
+@group(0) @binding(15) var<storage, read_write> gradient2: array<vec4<f32>>;
+@group(0) @binding(16) var<storage, read_write> gradient3: array<vec4<f32>>;
+@group(0) @binding(17) var<storage, read_write> gradient4: array<vec4<f32>>;
+@group(0) @binding(18) var<storage, read_write> gradient5: array<vec4<f32>>;
+@group(0) @binding(19) var<storage, read_write> gradient6: array<vec4<f32>>;
+@group(0) @binding(20) var<storage, read_write> gradient7: array<vec4<f32>>;
+@group(0) @binding(21) var<storage, read_write> gradient8: array<vec4<f32>>;
+@group(0) @binding(22) var<storage, read_write> gradient9: array<vec4<f32>>;
+@group(0) @binding(23) var<storage, read_write> gradient10: array<vec4<f32>>;
+@group(0) @binding(24) var<storage, read_write> gradient11: array<vec4<f32>>;
+@group(0) @binding(25) var<storage, read_write> gradient12: array<vec4<f32>>;
 
 fn load_parameter(segment: u32, i: u32) -> vec4<f32> {
     switch segment {
@@ -49,9 +45,7 @@ fn load_parameter(segment: u32, i: u32) -> vec4<f32> {
         case 9u: { return parameter9[i]; }
         case 10u: { return parameter10[i]; }
         case 11u: { return parameter11[i]; }
-        case 12u: { return parameter12[i]; }
-        case 13u: { return parameter13[i]; }
-        default: { return parameter14[i]; }
+        default: { return parameter12[i]; }
     }
 }
 
@@ -69,9 +63,7 @@ fn load_gradient(segment: u32, i: u32) -> vec4<f32> {
         case 9u: { return gradient9[i]; }
         case 10u: { return gradient10[i]; }
         case 11u: { return gradient11[i]; }
-        case 12u: { return gradient12[i]; }
-        case 13u: { return gradient13[i]; }
-        default: { return gradient14[i]; }
+        default: { return gradient12[i]; }
     }
 }
 
@@ -89,8 +81,6 @@ fn store_parameter(segment: u32, i: u32, value: vec4<f32>) {
         case 9u: { parameter9[i] = value; }
         case 10u: { parameter10[i] = value; }
         case 11u: { parameter11[i] = value; }
-        case 12u: { parameter12[i] = value; }
-        case 13u: { parameter13[i] = value; }
-        default: { parameter14[i] = value; }
+        default: { parameter12[i] = value; }
     }
 }
