@@ -2,9 +2,8 @@
 //!
 //! `part/contract.wgsl` says what is computed; `contract_lanes` and `contract_tile` are two tile loops for it.
 
-use bytemuck::{Pod, Zeroable};
-
 use crate::Kernel;
+use crate::launch::params;
 
 /// How an index of the contraction becomes an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,43 +54,43 @@ impl Loop {
     }
 }
 
-/// Parameters of `part/contract.wgsl`, where each field is explained.
-#[allow(missing_docs)]
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Pod, Zeroable)]
-pub struct Params {
-    pub m: u32,
-    pub n: u32,
-    pub k: u32,
-    pub batches: u32,
-    pub splits: u32,
-    pub split_k: u32,
-    pub a_offset: u32,
-    pub a_batch: u32,
-    pub a_row: u32,
-    pub a_k: u32,
-    pub b_offset: u32,
-    pub b_batch: u32,
-    pub b_k: u32,
-    pub b_column: u32,
-    pub c_offset: u32,
-    pub c_batch: u32,
-    pub c_row: u32,
-    pub c_outer: u32,
-    pub inner: u32,
-    pub bias_offset: u32,
-    pub k_rows: u32,
-    pub k_columns: u32,
-    pub column_rows: u32,
-    pub column_columns: u32,
-    pub height: u32,
-    pub width: u32,
-    pub k_step_y: u32,
-    pub k_step_x: u32,
-    pub column_step_y: u32,
-    pub column_step_x: u32,
-    pub pad_y: u32,
-    pub pad_x: u32,
+params! {
+    /// Parameters of `part/contract.wgsl`, where each field is explained.
+    #[allow(missing_docs)]
+    "contract_lanes" "contract_tile" pub struct Params {
+        pub m: u32,
+        pub n: u32,
+        pub k: u32,
+        pub batches: u32,
+        pub splits: u32,
+        pub split_k: u32,
+        pub a_offset: u32,
+        pub a_batch: u32,
+        pub a_row: u32,
+        pub a_k: u32,
+        pub b_offset: u32,
+        pub b_batch: u32,
+        pub b_k: u32,
+        pub b_column: u32,
+        pub c_offset: u32,
+        pub c_batch: u32,
+        pub c_row: u32,
+        pub c_outer: u32,
+        pub inner: u32,
+        pub bias_offset: u32,
+        pub k_rows: u32,
+        pub k_columns: u32,
+        pub column_rows: u32,
+        pub column_columns: u32,
+        pub height: u32,
+        pub width: u32,
+        pub k_step_y: u32,
+        pub k_step_x: u32,
+        pub column_step_y: u32,
+        pub column_step_x: u32,
+        pub pad_y: u32,
+        pub pad_x: u32,
+    }
 }
 
 /// The kernel of a loop, a mode, a bias, and whether negative results become 0.

@@ -5,6 +5,7 @@
 // is no workgroup memory and no barrier. Each sum runs over k in ascending order.
 //
 // Bindings: a, b, c, and bias (the same as c where BIAS is 0).
+//! needs: subgroups
 //! use: index contract
 
 @group(0) @binding(0) var<storage, read_write> a: array<T>;

@@ -7,10 +7,50 @@ macro_rules! embed {
 }
 
 /// The kernels: `shaders/{name}.wgsl`.
-pub(crate) const KERNELS: &[(&str, &str)] = embed!["": "arange", "contract_lanes", "contract_tile"];
+pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
+    "adam",
+    "arange",
+    "avg_pool",
+    "avg_pool_grad",
+    "contract_lanes",
+    "contract_tile",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "dropout",
+    "max_pool",
+    "max_pool_grad",
+    "pointwise",
+    "pointwise_strided",
+    "random",
+    "reduce",
+    "sgd",
+    "softmax",
+    "softmax_grad",
+];
 
 /// The parts: `shaders/part/{name}.wgsl`.
-pub(crate) const PARTS: &[(&str, &str)] = embed!["part/": "contract", "index"];
+pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
+    "average",
+    "bytes",
+    "cascade",
+    "contract",
+    "float",
+    "index",
+    "math",
+    "momentum",
+    "no_momentum",
+    "philox",
+    "row_single",
+    "row_tree",
+    "segments",
+    "segments1",
+    "segments3",
+    "segments7",
+    "segments13",
+    "single",
+    "tree",
+    "window",
+];
 
 pub(crate) fn kernel(name: &str) -> Option<&'static str> {
     KERNELS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)

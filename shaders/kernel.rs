@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 
 /// Items kept without a heap allocation; the few kernels that have more spill into a `Vec`.
-const INLINE: usize = 10;
+const INLINE: usize = 16;
 
 /// The value of a constant in a kernel's header.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,12 +65,13 @@ pub(crate) enum Item {
     Constant(&'static str, Value),
     Alias(&'static str, &'static str),
     Function(Cow<'static, str>),
+    Part(&'static str),
 }
 
 /// A kernel: the name of a WGSL file, and the constants, aliases and generated functions that precede it.
 ///
 /// It is the key under which pipelines are cached, so building, comparing and hashing one allocates nothing as long as
-/// the header has at most ten items and its functions are static text.
+/// the header has at most 16 items and its functions are static text.
 ///
 /// ```
 /// use kiln_shaders::Kernel;
@@ -108,6 +109,11 @@ impl Kernel {
         self.item(Item::Function(wgsl.into()))
     }
 
+    /// Adds the part `shaders/part/{name}.wgsl`, besides those that the file names in its `//! use:` line.
+    pub fn part(self, name: &'static str) -> Kernel {
+        self.item(Item::Part(name))
+    }
+
     /// The file's name, without folder and ending.
     pub fn file(&self) -> &'static str {
         self.file
@@ -121,7 +127,7 @@ impl Kernel {
             .filter_map(|item| match item {
                 Item::Constant(name, value) => Some(format!("{name}={value}")),
                 Item::Alias(name, ty) => Some(format!("{name}={ty}")),
-                Item::Function(_) => None,
+                Item::Function(_) | Item::Part(_) => None,
             })
             .collect();
         if words.is_empty() { self.file.to_owned() } else { format!("{}({})", self.file, words.join(", ")) }

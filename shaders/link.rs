@@ -53,6 +53,16 @@ pub enum LinkError {
         /// Its value.
         value: String,
     },
+    /// `struct Params` is too large for immediates, of which at most 256 bytes can be used anywhere.
+    #[error(
+        "link: Params of `{file}` has {bytes} bytes, immediates hold at most 256; link it with ParamSpace::Uniform"
+    )]
+    Immediates {
+        /// The kernel's file.
+        file: &'static str,
+        /// The size of Params.
+        bytes: u32,
+    },
     /// A field of `struct Params` has a type whose layout differs between uniforms and immediates, or is not known here.
     #[error(
         "link: field `{field}` of Params in {file} has type `{ty}`; \
@@ -165,6 +175,11 @@ pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
         .ok_or_else(|| LinkError::UnknownFile { file: file.to_owned(), known: files::names(files::KERNELS) })?;
     let path = format!("shaders/{file}.wgsl");
     let mut parts = Vec::new();
+    for item in kernel.items() {
+        if let Item::Part(part) = item {
+            collect_part(&format!("{file} (header)"), part, &mut parts)?;
+        }
+    }
     collect_parts(&path, text, &mut parts)?;
 
     let mut header = header(kernel)?;
@@ -177,6 +192,10 @@ pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
     for (path, text) in &sources {
         if let Some(bytes) = params_size(path, text)? {
             params_bytes = bytes;
+            // naga keeps a bit mask of 64 words.
+            if params == ParamSpace::Immediate && bytes > 256 {
+                return Err(LinkError::Immediates { file, bytes });
+            }
             header.push_str(match params {
                 ParamSpace::Immediate => "var<immediate> params: Params;\n",
                 ParamSpace::Uniform => "@group(1) @binding(0) var<uniform> params: Params;\n",
@@ -233,6 +252,7 @@ fn header(kernel: &Kernel) -> Result<String, LinkError> {
                 f16 |= mentions_f16(wgsl);
                 writeln!(text, "{}", wgsl.trim_end())
             }
+            Item::Part(_) => Ok(()),
         };
     }
     // Directives come before every declaration.
@@ -248,26 +268,28 @@ fn mentions_f16(wgsl: &str) -> bool {
         .any(|word| matches!(word, "f16" | "vec2h" | "vec3h" | "vec4h"))
 }
 
-/// Appends the parts that `text` names, each after those that it needs itself, each once.
+/// Appends the parts that `text` names in its `//! use:` lines, each once.
 fn collect_parts(
     user: &str,
     text: &'static str,
     parts: &mut Vec<(&'static str, &'static str)>,
 ) -> Result<(), LinkError> {
-    for part in directive(text, "use:") {
-        if parts.iter().any(|(name, _)| *name == part) {
-            continue;
-        }
-        let (name, text) = files::part(part).ok_or_else(|| LinkError::UnknownPart {
-            part: part.to_owned(),
-            user: user.to_owned(),
-            known: files::names(files::PARTS),
-        })?;
-        // Entered before its own parts are, so that two parts may use each other: WGSL allows any order.
-        parts.push((name, text));
-        collect_parts(&format!("shaders/part/{name}.wgsl"), text, parts)?;
+    directive(text, "use:").try_for_each(|part| collect_part(user, part, parts))
+}
+
+/// Appends a part and those that it needs itself, each once.
+fn collect_part(user: &str, part: &str, parts: &mut Vec<(&'static str, &'static str)>) -> Result<(), LinkError> {
+    if parts.iter().any(|(name, _)| *name == part) {
+        return Ok(());
     }
-    Ok(())
+    let (name, text) = files::part(part).ok_or_else(|| LinkError::UnknownPart {
+        part: part.to_owned(),
+        user: user.to_owned(),
+        known: files::names(files::PARTS),
+    })?;
+    // Entered before its own parts are, so that two parts may use each other: WGSL allows any order.
+    parts.push((name, text));
+    collect_parts(&format!("shaders/part/{name}.wgsl"), text, parts)
 }
 
 /// The words after `//! {key}` lines.

@@ -1,12 +1,45 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, contract};
+use crate::{Kernel, Layout, contract, optim, pointwise, pool, random, reduce, softmax};
+use std::collections::HashSet;
 
-/// Every variant of every kernel that the library can ask for.
+/// Every variant of every kernel that the library can ask for, each once.
 ///
 /// Tests parse, validate and translate each of them; a kernel file that no variant names fails a test.
 pub fn variants() -> Vec<Kernel> {
-    let mut variants = vec![Kernel::new("arange").alias("T", "f32"), Kernel::new("arange").alias("T", "i32")];
-    variants.extend(contract::variants());
-    variants
+    // Ops may share a kernel: `floor` of integers is `copy`.
+    let mut seen = HashSet::new();
+    [
+        contract::variants(),
+        optim::variants(),
+        pointwise::variants(),
+        pool::variants(),
+        random::variants(),
+        reduce::variants(),
+        softmax::variants(),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|kernel| seen.insert(kernel.clone()))
+    .collect()
+}
+
+/// The layouts of the host's parameter structs, which a test compares with the kernels'.
+pub fn layouts() -> Vec<Layout> {
+    vec![
+        contract::Params::LAYOUT,
+        optim::AdamParams::LAYOUT,
+        optim::SgdParams::LAYOUT,
+        pointwise::FlatParams::LAYOUT,
+        pointwise::StridedParams::LAYOUT,
+        pool::PoolParams::LAYOUT,
+        random::ArangeParams::LAYOUT,
+        random::DropoutParams::LAYOUT,
+        random::RandomParams::LAYOUT,
+        reduce::ReduceParams::LAYOUT,
+        softmax::CrossEntropyGradParams::LAYOUT,
+        softmax::CrossEntropyParams::LAYOUT,
+        softmax::SoftmaxGradParams::LAYOUT,
+        softmax::SoftmaxParams::LAYOUT,
+    ]
 }

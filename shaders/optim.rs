@@ -1,0 +1,175 @@
+//! Optimizer steps for several tensors in one launch: `sgd.wgsl` and `adam.wgsl`.
+//!
+//! A launch takes up to [`capacity`] tensors. Its bindings are their parameters, then their gradients, both in order and
+//! each contiguous `f32` in an allocation of its own (the kernel works in whole quads), repeated from the last where the
+//! kernel has more than there are tensors; then the optimizer's state. A state buffer serves all tensors of an optimizer:
+//! tensor after tensor, each with [`state_groups`] workgroups of 1,024 elements.
+
+use crate::Kernel;
+use crate::launch::{Launch, params};
+
+/// The most tensors in a launch.
+pub const MOST: usize = 13;
+
+/// The kernels' table sizes.
+const SIZES: [usize; 4] = [1, 3, 7, MOST];
+
+/// The buffers of state that an optimizer keeps.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Optimizer {
+    /// SGD without momentum: none.
+    Sgd,
+    /// SGD with momentum: one.
+    SgdMomentum,
+    /// Adam and AdamW: two.
+    Adam,
+}
+
+impl Optimizer {
+    /// The number of state buffers.
+    pub const fn states(self) -> usize {
+        match self {
+            Optimizer::Sgd => 0,
+            Optimizer::SgdMomentum => 1,
+            Optimizer::Adam => 2,
+        }
+    }
+}
+
+/// How many tensors a launch can take where the adapter allows `bindings` storage buffers in a kernel.
+pub fn capacity(optimizer: Optimizer, bindings: usize) -> usize {
+    let room = bindings.saturating_sub(optimizer.states()) / 2;
+    SIZES.into_iter().rev().find(|&size| size <= room).unwrap_or(1)
+}
+
+/// The kernel's table size for a number of tensors: it has `2 * size + states` bindings.
+pub fn table_size(tensors: usize) -> usize {
+    SIZES.into_iter().find(|&size| size >= tensors).unwrap_or(MOST)
+}
+
+/// Workgroups, and 4 KiB blocks of each state buffer, that a tensor of `elements` takes.
+pub const fn state_groups(elements: usize) -> usize {
+    elements.div_ceil(1024)
+}
+
+params! {
+    /// The parameters of `sgd.wgsl`.
+    "sgd" pub struct SgdParams {
+        /// By tensor: first workgroup, quads, first quad of the parameter and of the gradient. See [`segments`].
+        pub segment: [[u32; 4]; MOST],
+        /// The first tensor's place in the state, in blocks of 1,024 elements.
+        pub first_state: u32,
+        /// 1 at the first step, when the state is not read.
+        pub first_step: u32,
+        /// 1 for Nesterov's momentum.
+        pub nesterov: u32,
+        /// The learning rate.
+        pub rate: f32,
+        /// Added to the gradient, times the parameter.
+        pub weight_decay: f32,
+        /// A factor on gradients; 1 normally.
+        pub scale: f32,
+        /// The momentum.
+        pub momentum: f32,
+        /// 1 - dampening.
+        pub kept: f32,
+    }
+}
+
+params! {
+    /// The parameters of `adam.wgsl`.
+    "adam" pub struct AdamParams {
+        /// By tensor, as in [`SgdParams`].
+        pub segment: [[u32; 4]; MOST],
+        /// The first tensor's place in the state, in blocks of 1,024 elements.
+        pub first_state: u32,
+        /// 1 at the first step, when the state is not read.
+        pub first_step: u32,
+        /// `rate / (1 - beta1^t)`
+        pub step_size: f32,
+        /// Added to the gradient, times the parameter; 0 for AdamW.
+        pub weight_decay: f32,
+        /// 1, or for AdamW `1 - rate * weight_decay`.
+        pub decay: f32,
+        /// A factor on gradients; 1 normally.
+        pub scale: f32,
+        /// Decay of the first moment.
+        pub beta1: f32,
+        /// 1 - beta1
+        pub rest1: f32,
+        /// Decay of the second moment.
+        pub beta2: f32,
+        /// 1 - beta2
+        pub rest2: f32,
+        /// `sqrt(1 - beta2^t)`
+        pub root_correction: f32,
+        /// Added to the root of the second moment.
+        pub epsilon: f32,
+    }
+}
+
+/// A tensor of a launch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Its elements.
+    pub elements: usize,
+    /// The parameter's first quad in its binding.
+    pub parameter_quads: usize,
+    /// The gradient's first quad in its binding.
+    pub gradient_quads: usize,
+}
+
+/// The table of up to [`MOST`] tensors, and the workgroups of the launch.
+pub fn segments(tensors: &[Segment]) -> ([[u32; 4]; MOST], u32) {
+    // An unused row starts beyond every workgroup.
+    let mut table = [[u32::MAX, 0, 0, 0]; MOST];
+    let mut groups = 0;
+    for (row, tensor) in table.iter_mut().zip(tensors) {
+        let quads = tensor.elements.div_ceil(4) as u32;
+        *row = [groups as u32, quads, tensor.parameter_quads as u32, tensor.gradient_quads as u32];
+        groups += state_groups(tensor.elements);
+    }
+    (table, groups as u32)
+}
+
+/// A step of SGD on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// parameters, as many gradients, and with momentum the state.
+pub fn sgd(tensors: &[Segment], with_momentum: bool, settings: SgdParams) -> Launch {
+    let (segment, groups) = segments(tensors);
+    let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
+    let kernel = kernel(optimizer, table_size(tensors.len()));
+    Launch::new(kernel, &SgdParams { segment, ..settings }, u64::from(groups))
+}
+
+/// A step of Adam on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// parameters, as many gradients, the first and the second moments.
+pub fn adam(tensors: &[Segment], settings: AdamParams) -> Launch {
+    let (segment, groups) = segments(tensors);
+    let kernel = kernel(Optimizer::Adam, table_size(tensors.len()));
+    Launch::new(kernel, &AdamParams { segment, ..settings }, u64::from(groups))
+}
+
+macro_rules! state {
+    ($index:literal, $binding:literal) => {
+        concat!("@group(0) @binding(", $binding, ") var<storage, read_write> state", $index, ": array<vec4<f32>>;")
+    };
+}
+
+fn kernel(optimizer: Optimizer, size: usize) -> Kernel {
+    let (part, state0, state1) = match size {
+        1 => ("segments1", state!("0", "2"), state!("1", "3")),
+        3 => ("segments3", state!("0", "6"), state!("1", "7")),
+        7 => ("segments7", state!("0", "14"), state!("1", "15")),
+        _ => ("segments13", state!("0", "26"), state!("1", "27")),
+    };
+    match optimizer {
+        Optimizer::Sgd => Kernel::new("sgd").part(part).part("no_momentum"),
+        Optimizer::SgdMomentum => Kernel::new("sgd").part(part).part("momentum").function(state0),
+        Optimizer::Adam => Kernel::new("adam").part(part).function(state0).function(state1),
+    }
+}
+
+pub(crate) fn variants() -> Vec<Kernel> {
+    let optimizers = [Optimizer::Sgd, Optimizer::SgdMomentum, Optimizer::Adam];
+    SIZES.into_iter().flat_map(|size| optimizers.map(|optimizer| kernel(optimizer, size))).collect()
+}

@@ -1,0 +1,229 @@
+//! The table of pointwise ops and of the gradients that are pointwise.
+//!
+//! A derivative that is another op of the table (that of `exp` is `mul` with the result) has no row of its own.
+
+use super::{Gives, PointwiseOp};
+
+/// The text of `apply` for an arity and an expression.
+macro_rules! apply {
+    (0, $body:expr) => {
+        concat!("fn apply() -> R {\n    return ", $body, ";\n}")
+    };
+    (1, $body:expr) => {
+        concat!("fn apply(a: A) -> R {\n    return ", $body, ";\n}")
+    };
+    (2, $body:expr) => {
+        concat!("fn apply(a: A, b: B) -> R {\n    return ", $body, ";\n}")
+    };
+    (3, $body:expr) => {
+        concat!("fn apply(a: A, b: B, c: C) -> R {\n    return ", $body, ";\n}")
+    };
+}
+
+macro_rules! bodies {
+    ($op:ident, $arity:tt, float, $body:expr) => {
+        $op.float = Some(apply!($arity, $body));
+    };
+    ($op:ident, $arity:tt, int, $body:expr) => {
+        $op.int = Some(apply!($arity, $body));
+    };
+    ($op:ident, $arity:tt, uint, $body:expr) => {
+        $op.uint = Some(apply!($arity, $body));
+    };
+    ($op:ident, $arity:tt, integer, $body:expr) => {
+        $op.int = Some(apply!($arity, $body));
+        $op.uint = Some(apply!($arity, $body));
+    };
+    ($op:ident, $arity:tt, number, $body:expr) => {
+        $op.float = Some(apply!($arity, $body));
+        $op.int = Some(apply!($arity, $body));
+        $op.uint = Some(apply!($arity, $body));
+    };
+}
+
+macro_rules! ops {
+    ($($(#[$meta:meta])* $id:ident = $name:literal ($arity:tt) -> $gives:ident $(use $part:literal)?
+        { $($class:ident: $body:expr),+ $(,)? })*) => {
+        $(
+            $(#[$meta])*
+            pub static $id: PointwiseOp = {
+                #[allow(unused_mut, unused_assignments)]
+                let mut part = None;
+                $(part = Some($part);)?
+                let mut op = PointwiseOp {
+                    name: $name, arity: $arity, gives: Gives::$gives, float: None, int: None, uint: None, part,
+                };
+                $(bodies!(op, $arity, $class, $body);)+
+                op
+            };
+        )*
+        /// Every pointwise op.
+        pub static OPS: &[&PointwiseOp] = &[$(&$id),*];
+    };
+}
+
+impl PointwiseOp {
+    /// Whether the first operand is a mask, of [`Storage::U8`](crate::Storage::U8) whatever the others are.
+    pub fn takes_mask(&self) -> bool {
+        [&WHERE, &KEEP, &DROP].contains(&self)
+    }
+}
+
+ops! {
+    /// `s0` everywhere.
+    FILL = "fill" (0) -> Same { float: "bitcast<f32>(params.s0)", int: "bitcast<i32>(params.s0)", uint: "params.s0" }
+    /// `a`
+    COPY = "copy" (1) -> Same { number: "a" }
+    /// `a` in another type: toward zero from float to integer, saturated (a NaN is 0); modulo 256 to bytes.
+    CAST = "cast" (1) -> Any { number: "R(a)" }
+
+    /// `-a`; modulo 2^32 on unsigned integers.
+    NEG = "neg" (1) -> Same { float: "-a", int: "-a", uint: "0u - a" }
+    /// `|a|`
+    ABS = "abs" (1) -> Same { float: "abs(a)", int: "abs(a)", uint: "a" }
+    /// -1, 0 or 1; 0 for a NaN.
+    SIGN = "sign" (1) -> Same use "float" {
+        float: "select(sign(a), 0.0, is_nan(a))", int: "sign(a)", uint: "min(a, 1u)",
+    }
+    /// `e^a`
+    EXP = "exp" (1) -> Same use "math" { float: "exp_f32(a)" }
+    /// The natural logarithm.
+    LOG = "log" (1) -> Same use "math" { float: "log_f32(a)" }
+    /// The square root; NaN below 0.
+    SQRT = "sqrt" (1) -> Same use "float" { float: "select(sqrt(a), nan(), a < 0.0 || is_nan(a))" }
+    /// `1 / sqrt(a)`
+    RSQRT = "rsqrt" (1) -> Same use "float" {
+        float: "select(select(1.0 / sqrt(a), infinity(), a == 0.0), nan(), a < 0.0 || is_nan(a))",
+    }
+    /// The sine, for every finite `a`.
+    SIN = "sin" (1) -> Same use "math" { float: "sin_f32(a)" }
+    /// The cosine, for every finite `a`.
+    COS = "cos" (1) -> Same use "math" { float: "cos_f32(a)" }
+    /// The hyperbolic tangent.
+    TANH = "tanh" (1) -> Same use "math" { float: "tanh_f32(a)" }
+    /// `1 / (1 + e^-a)`
+    SIGMOID = "sigmoid" (1) -> Same use "math" { float: "sigmoid_f32(a)" }
+    /// `max(a, 0)`; a NaN stays.
+    RELU = "relu" (1) -> Same use "float" {
+        float: "select(max(a, 0.0), a, is_nan(a))", int: "max(a, 0i)", uint: "a",
+    }
+    /// The next integer downward.
+    FLOOR = "floor" (1) -> Same { float: "floor(a)", integer: "a" }
+    /// The next integer upward.
+    CEIL = "ceil" (1) -> Same { float: "ceil(a)", integer: "a" }
+    /// The nearest integer, of two the even one.
+    ROUND = "round" (1) -> Same { float: "round(a)", integer: "a" }
+    /// `1 / a`
+    RECIPROCAL = "reciprocal" (1) -> Same { float: "1.0 / a" }
+    /// `a * a`
+    SQUARE = "square" (1) -> Same { number: "a * a" }
+    /// `a`, at least `s0` and at most `s1`; a NaN stays, and `s1` where `s0 > s1`.
+    CLAMP = "clamp" (1) -> Same use "float" {
+        float: "select(min(max(a, bitcast<f32>(params.s0)), bitcast<f32>(params.s1)), a, is_nan(a))",
+        int: "min(max(a, bitcast<i32>(params.s0)), bitcast<i32>(params.s1))",
+        uint: "min(max(a, params.s0), params.s1)",
+    }
+    /// `a + s0`
+    ADD_SCALAR = "add_scalar" (1) -> Same {
+        float: "a + bitcast<f32>(params.s0)", int: "a + bitcast<i32>(params.s0)", uint: "a + params.s0",
+    }
+    /// `a * s0`
+    MUL_SCALAR = "mul_scalar" (1) -> Same {
+        float: "a * bitcast<f32>(params.s0)", int: "a * bitcast<i32>(params.s0)", uint: "a * params.s0",
+    }
+    /// `a ^ s0`
+    POW_SCALAR = "pow_scalar" (1) -> Same use "math" {
+        float: "pow_f32(a, bitcast<f32>(params.s0))",
+        int: "pow_i32(a, bitcast<i32>(params.s0))",
+        uint: "pow_u32(a, params.s0)",
+    }
+
+    /// `a + b`
+    ADD = "add" (2) -> Same { number: "a + b" }
+    /// `a - b`
+    SUB = "sub" (2) -> Same { number: "a - b" }
+    /// `a * b`
+    MUL = "mul" (2) -> Same { number: "a * b" }
+    /// `a / b`; on integers toward zero, and 0 where `b` is 0.
+    DIV = "div" (2) -> Same {
+        float: "a / b",
+        int: "select(a / select(b, 1i, b == 0i), 0i, b == 0i)",
+        uint: "select(a / select(b, 1u, b == 0u), 0u, b == 0u)",
+    }
+    /// `a ^ b`
+    POW = "pow" (2) -> Same use "math" { float: "pow_f32(a, b)", int: "pow_i32(a, b)", uint: "pow_u32(a, b)" }
+    /// The larger one; NaN if either is.
+    MAXIMUM = "maximum" (2) -> Same use "float" { float: "maximum_f32(a, b)", integer: "max(a, b)" }
+    /// The smaller one; NaN if either is.
+    MINIMUM = "minimum" (2) -> Same use "float" { float: "minimum_f32(a, b)", integer: "min(a, b)" }
+    /// `a + s0 * b`
+    ADD_SCALED = "add_scaled" (2) -> Same { float: "a + bitcast<f32>(params.s0) * b" }
+
+    /// `a == b`; false with a NaN.
+    EQ = "eq" (2) -> Mask use "float" {
+        float: "u32(a == b && !is_nan(a) && !is_nan(b))", integer: "u32(a == b)",
+    }
+    /// `a != b`; true with a NaN.
+    NE = "ne" (2) -> Mask use "float" { float: "u32(a != b || is_nan(a) || is_nan(b))", integer: "u32(a != b)" }
+    /// `a < b`; false with a NaN.
+    LT = "lt" (2) -> Mask use "float" { float: "u32(a < b && !is_nan(a) && !is_nan(b))", integer: "u32(a < b)" }
+    /// `a <= b`; false with a NaN.
+    LE = "le" (2) -> Mask use "float" { float: "u32(a <= b && !is_nan(a) && !is_nan(b))", integer: "u32(a <= b)" }
+    /// `a > b`; false with a NaN.
+    GT = "gt" (2) -> Mask use "float" { float: "u32(a > b && !is_nan(a) && !is_nan(b))", integer: "u32(a > b)" }
+    /// `a >= b`; false with a NaN.
+    GE = "ge" (2) -> Mask use "float" { float: "u32(a >= b && !is_nan(a) && !is_nan(b))", integer: "u32(a >= b)" }
+
+    /// `b` where the mask `a` is not 0, else `c`.
+    WHERE = "where" (3) -> Same { number: "select(c, b, a != 0u)" }
+    /// `b` where the mask `a` is not 0, else 0: the gradient of `where`'s second operand.
+    KEEP = "keep" (2) -> Same { number: "select(R(0), b, a != 0u)" }
+    /// `b` where the mask `a` is 0, else 0: the gradient of `where`'s third operand.
+    DROP = "drop" (2) -> Same { number: "select(R(0), b, a == 0u)" }
+
+    /// `b * sign(a)`; operands x, dy.
+    ABS_GRAD = "abs_grad" (2) -> Same use "float" { float: "b * select(sign(a), 0.0, is_nan(a))" }
+    /// `b / (2 a)`; operands y, dy.
+    SQRT_GRAD = "sqrt_grad" (2) -> Same { float: "b / (2.0 * a)" }
+    /// `-b a^3 / 2`; operands y, dy.
+    RSQRT_GRAD = "rsqrt_grad" (2) -> Same { float: "-0.5 * b * (a * a * a)" }
+    /// `b cos(a)`; operands x, dy.
+    SIN_GRAD = "sin_grad" (2) -> Same use "math" { float: "b * cos_f32(a)" }
+    /// `-b sin(a)`; operands x, dy.
+    COS_GRAD = "cos_grad" (2) -> Same use "math" { float: "-b * sin_f32(a)" }
+    /// `b (1 - a^2)`; operands y, dy.
+    TANH_GRAD = "tanh_grad" (2) -> Same { float: "b * ((1.0 - a) * (1.0 + a))" }
+    /// `b a (1 - a)`; operands y, dy.
+    SIGMOID_GRAD = "sigmoid_grad" (2) -> Same { float: "b * (a * (1.0 - a))" }
+    /// `b` where `a > 0`, else 0; operands x or y, dy.
+    RELU_GRAD = "relu_grad" (2) -> Same use "float" { float: "select(0.0, b, a > 0.0 || is_nan(a))" }
+    /// `-b a^2`; operands y, dy.
+    RECIPROCAL_GRAD = "reciprocal_grad" (2) -> Same { float: "-b * (a * a)" }
+    /// `2 a b`; operands x, dy.
+    SQUARE_GRAD = "square_grad" (2) -> Same { float: "2.0 * a * b" }
+    /// `b` where `s0 <= a <= s1`, else 0; operands x, dy.
+    CLAMP_GRAD = "clamp_grad" (2) -> Same {
+        float: "select(0.0, b, a >= bitcast<f32>(params.s0) && a <= bitcast<f32>(params.s1))",
+    }
+    /// `b s0 a^(s0 - 1)`; operands x, dy. 0 where `s0` is 0.
+    POW_SCALAR_GRAD = "pow_scalar_grad" (2) -> Same use "math" {
+        float: "select(b * (bitcast<f32>(params.s0) * pow_f32(a, bitcast<f32>(params.s0) - 1.0)), 0.0, \
+                (params.s0 & 0x7fffffffu) == 0u)",
+    }
+    /// The gradient of `a / b` to `b`: `-c a / b^2`; operands a, b, dy.
+    DIV_GRAD = "div_grad" (3) -> Same { float: "-c * ((a / b) / b)" }
+    /// The gradient of `a ^ b` to `a`: `c b a^(b - 1)`; operands a, b, dy. 0 where `b` is 0.
+    POW_GRAD_BASE = "pow_grad_base" (3) -> Same use "math" {
+        float: "select(c * (b * pow_f32(a, b - 1.0)), 0.0, b == 0.0)",
+    }
+    /// The gradient of `a ^ b` to `b`: `c a^b log(a)`; operands a, b, dy. 0 where `a` is 0 and `b` is not negative.
+    POW_GRAD_EXPONENT = "pow_grad_exponent" (3) -> Same use "math" {
+        float: "select(c * (pow_f32(a, b) * log_f32(a)), 0.0, a == 0.0 && b >= 0.0)",
+    }
+    /// The gradient of `maximum(a, b)` to `a`: `c` where `a > b`, half of it where equal; operands a, b, dy. For `b`,
+    /// swap the two.
+    MAXIMUM_GRAD = "maximum_grad" (3) -> Same { float: "c * select(select(0.0, 0.5, a == b), 1.0, a > b)" }
+    /// The gradient of `minimum(a, b)` to `a`: `c` where `a < b`, half of it where equal; operands a, b, dy. For `b`,
+    /// swap the two.
+    MINIMUM_GRAD = "minimum_grad" (3) -> Same { float: "c * select(select(0.0, 0.5, a == b), 1.0, a < b)" }
+}
