@@ -90,3 +90,13 @@ pub(crate) fn launch<P: Pod>(
     device.launch(&pipeline, bindings, bytemuck::bytes_of(params), groups)?;
     Ok(())
 }
+
+/// Queues a launch that a kernel family planned.
+pub(crate) fn launch_planned(device: &Device, plan: &kiln_shaders::Launch, bindings: &[Binding<'_>]) -> Result<()> {
+    if plan.groups == 0 {
+        return Ok(());
+    }
+    let pipeline = pipeline(device, &plan.kernel)?;
+    device.launch(&pipeline, bindings, plan.params.bytes(), plan.groups)?;
+    Ok(())
+}

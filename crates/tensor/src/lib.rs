@@ -24,7 +24,10 @@ pub mod ops;
 mod shape;
 mod tensor;
 
+pub use kiln_gpu::Device;
+
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use ops::random::Random;
 pub use shape::{MAX_RANK, Shape};
 pub use tensor::Tensor;

@@ -1,4 +1,14 @@
 //! The operations, a file per family. Each documents its formula, shapes and errors.
 
-mod pointwise;
+mod concat;
+mod contract;
+pub mod conv;
+pub mod loss;
+mod matmul;
+pub mod optim;
+pub mod pointwise;
+pub mod pool;
+pub mod random;
+mod reduce;
+pub mod softmax;
 mod view;

@@ -228,3 +228,26 @@ fn padded(strides: &[usize]) -> Strides {
     padded.0[..strides.len()].copy_from_slice(strides);
     padded
 }
+
+impl Tensor {
+    /// The first `count` axes merged into one: a view where their strides allow, a copy otherwise. No axes give one of size 1.
+    pub(crate) fn merge_leading(&self, count: usize) -> Result<Tensor> {
+        let merged = self.shape()[..count].iter().product();
+        let mut dims = vec![merged];
+        dims.extend_from_slice(&self.shape()[count..]);
+        // Sizes of 1 have no say; all others must step as one axis would.
+        let mut stride = None;
+        let mut expected = 0;
+        for axis in (0..count).rev().filter(|&axis| self.shape()[axis] != 1) {
+            let own = self.strides()[axis];
+            if stride.is_some() && own != expected {
+                return self.contiguous()?.reshape(dims);
+            }
+            stride = stride.or(Some(own));
+            expected = own * self.shape()[axis];
+        }
+        let mut strides = vec![stride.unwrap_or(0)];
+        strides.extend_from_slice(&self.strides()[count..]);
+        Ok(self.view(Shape::from(dims), padded(&strides), self.offset()))
+    }
+}

@@ -1,0 +1,111 @@
+//! The contraction engine: one tiled product behind matrix multiplication and convolution in all directions.
+//!
+//! An op describes its [`Problem`]; a [`Plan`] names the tile loop and how many parts k is cut into; both follow from sizes,
+//! adapter class and limits alone, so nothing is tuned at run time and the same input gives the same bits.
+
+use kiln_gpu::{AdapterClass, Binding, Device};
+use kiln_shaders::contract::{Bias, Loop, Mode, Params, kernel};
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::launch::launch;
+use crate::tensor::Tensor;
+
+/// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, with the addresses of `shaders/part/contract.wgsl` in `params`. Offsets are
+/// counted from each tensor's first element.
+pub(crate) struct Problem<'a> {
+    pub(crate) op: &'static str,
+    pub(crate) mode: Mode,
+    pub(crate) a: &'a Tensor,
+    pub(crate) b: &'a Tensor,
+    pub(crate) bias: Option<(&'a Tensor, Bias)>,
+    pub(crate) relu: bool,
+    pub(crate) params: Params,
+    /// Whether neighbours in memory are neighbours along k.
+    pub(crate) a_along_k: bool,
+    pub(crate) b_along_k: bool,
+}
+
+/// How a problem is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Plan {
+    tiles: Loop,
+    splits: u32,
+}
+
+/// Workgroups that keep an adapter of each class busy, and the shortest part of k that is worth a workgroup of its own.
+const SOFTWARE: (u64, u64) = (8, 256);
+const GPU: (u64, u64) = (256, 128);
+
+fn plan(device: &Device, problem: &Problem<'_>) -> Plan {
+    let info = device.info();
+    let lanes = info.class == AdapterClass::Software && info.subgroup_size == 8;
+    let tiles = if lanes {
+        let blocks = match problem.params.m {
+            0..=8 => 1,
+            9..=16 => 2,
+            _ => 4,
+        };
+        Loop::Lanes { blocks }
+    } else {
+        Loop::Tile { a_along_k: problem.a_along_k, b_along_k: problem.b_along_k }
+    };
+    let (enough, shortest) = if info.class == AdapterClass::Software { SOFTWARE } else { GPU };
+    let groups = groups(tiles, &problem.params);
+    let most = (u64::from(problem.params.k) / shortest).max(1);
+    let splits = if groups == 0 || groups >= enough { 1 } else { enough.div_ceil(groups).min(most) };
+    Plan { tiles, splits: splits as u32 }
+}
+
+fn groups(tiles: Loop, params: &Params) -> u64 {
+    let (rows, columns) = tiles.tile();
+    u64::from(params.m).div_ceil(rows as u64) * u64::from(params.n).div_ceil(columns as u64) * u64::from(params.batches)
+}
+
+/// Runs a problem whose result is laid out as `params` say, into `out`.
+pub(crate) fn contract_into(problem: &Problem<'_>, out: &Tensor) -> Result<()> {
+    let plan = Plan { splits: 1, ..plan(out.device(), problem) };
+    run(problem, out, plan)
+}
+
+/// Runs a problem whose result is dense, `[batches, m, n]`. Where that alone would leave the adapter idle, k is cut into parts whose
+/// results are then summed in order.
+pub(crate) fn contract(problem: &Problem<'_>) -> Result<Tensor> {
+    let Params { m, n, batches, .. } = problem.params;
+    let device = problem.a.device();
+    let mut plan = plan(device, problem);
+    if problem.bias.is_some() || problem.relu {
+        plan.splits = 1;
+    }
+    let parts = batches as usize * plan.splits as usize;
+    let dtype = if plan.splits > 1 { DType::F32 } else { problem.a.dtype() };
+    let out = Tensor::empty(device, [parts, m as usize, n as usize], dtype, problem.op)?;
+    let dense = Problem {
+        params: Params { c_batch: m * n, c_row: n, c_outer: 0, inner: n.max(1), ..problem.params },
+        ..*problem
+    };
+    run(&dense, &out, plan)?;
+    if plan.splits == 1 {
+        return Ok(out);
+    }
+    let parts = out.reshape([batches as usize, plan.splits as usize, m as usize, n as usize])?;
+    parts.sum(&[1], false)?.to_dtype(problem.a.dtype())
+}
+
+fn run(problem: &Problem<'_>, out: &Tensor, plan: Plan) -> Result<()> {
+    let (a, b, c) = (problem.a.window(), problem.b.window(), out.window());
+    let bias = problem.bias.map(|(bias, place)| (bias.window(), place));
+    let params = Params {
+        splits: plan.splits,
+        split_k: problem.params.k.div_ceil(plan.splits).next_multiple_of(4),
+        a_offset: a.offset,
+        b_offset: b.offset,
+        c_offset: c.offset,
+        bias_offset: bias.map_or(0, |(window, _)| window.offset),
+        ..problem.params
+    };
+    let place = bias.map_or(Bias::None, |(_, place)| place);
+    let kernel = kernel(plan.tiles, problem.mode, place, problem.relu, out.dtype() == DType::F16);
+    let bindings: [Binding<'_>; 4] = [a.binding, b.binding, c.binding, bias.map_or(c.binding, |(w, _)| w.binding)];
+    launch(out.device(), &kernel, &bindings, &params, groups(plan.tiles, &params) * u64::from(plan.splits))
+}

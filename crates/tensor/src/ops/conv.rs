@@ -1,0 +1,393 @@
+//! Two-dimensional convolution: forward, data gradient, weight gradient. Each is one contraction over image patches that are
+//! addressed where they lie; no matrix of patches is ever written.
+
+use kiln_shaders::contract::{Bias, Mode, Params};
+
+use super::contract::{Problem, contract, contract_into};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// The options of a convolution, `[vertical, horizontal]`. As PyTorch's `conv2d`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Conv2dOptions {
+    /// Distance between windows.
+    pub stride: [usize; 2],
+    /// Zeros around the image, on each side.
+    pub padding: [usize; 2],
+    /// Distance between the points of a window.
+    pub dilation: [usize; 2],
+    /// Channels are cut into this many groups, each convolved on its own.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    /// Stride 1, no padding, dilation 1, one group.
+    fn default() -> Conv2dOptions {
+        Conv2dOptions { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+/// A convolution's sizes, checked.
+#[derive(Clone, Copy)]
+struct Sizes {
+    n: usize,
+    /// Input channels of a group.
+    c: usize,
+    h: usize,
+    w: usize,
+    /// Output channels of a group.
+    k: usize,
+    r: usize,
+    s: usize,
+    oh: usize,
+    ow: usize,
+    options: Conv2dOptions,
+}
+
+/// The windows that fit along one axis: `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
+fn windows(size: usize, kernel: usize, axis: usize, options: &Conv2dOptions) -> Option<usize> {
+    let reach = options.dilation[axis].checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
+    let padded = size.checked_add(options.padding[axis].checked_mul(2)?)?;
+    Some(padded.checked_sub(reach)? / options.stride[axis] + 1)
+}
+
+impl Sizes {
+    fn new(op: &'static str, input: &Shape, weight: &Shape, options: &Conv2dOptions) -> Result<Sizes> {
+        let Conv2dOptions { stride, dilation, groups, .. } = *options;
+        let (Ok([n, channels, h, w]), Ok([out_channels, c, r, s])) =
+            (<[usize; 4]>::try_from(input.dims()), <[usize; 4]>::try_from(weight.dims()))
+        else {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "input has shape {input}, weight {weight}; needs [batch, channels, height, width] and [out_channels, \
+                     channels / groups, kernel height, kernel width]"
+                ),
+            ));
+        };
+        if groups == 0 || stride.contains(&0) || dilation.contains(&0) {
+            return Err(Error::argument(
+                op,
+                format!("stride {stride:?}, dilation {dilation:?}, groups {groups}; each must be at least 1"),
+            ));
+        }
+        if channels != c * groups {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "input has {channels} channels, weight {weight} with groups = {groups} needs {needed}; pass an input of \
+                     {needed} channels, or another weight or number of groups",
+                    needed = c * groups
+                ),
+            ));
+        }
+        if out_channels % groups != 0 || c == 0 || out_channels == 0 {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "weight {weight} with groups = {groups}; needs at least one input channel, and out_channels a multiple of \
+                     groups above 0"
+                ),
+            ));
+        }
+        let (oh, ow) = (windows(h, r, 0, options), windows(w, s, 1, options));
+        let (Some(oh), Some(ow)) = (oh, ow) else {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "a kernel of {r}x{s} with dilation {dilation:?} does not fit an image of {h}x{w} with padding {:?}; pass a \
+                     larger image, more padding or a smaller kernel of at least 1x1",
+                    options.padding
+                ),
+            ));
+        };
+        Shape::from([n, out_channels, oh, ow]).checked_numel(op)?;
+        Ok(Sizes { n, c, h, w, k: out_channels / groups, r, s, oh, ow, options: *options })
+    }
+
+    fn groups(&self) -> usize {
+        self.options.groups
+    }
+
+    fn input(&self) -> [usize; 4] {
+        [self.n, self.c * self.groups(), self.h, self.w]
+    }
+
+    fn weight(&self) -> [usize; 4] {
+        [self.k * self.groups(), self.c, self.r, self.s]
+    }
+
+    fn output(&self) -> [usize; 4] {
+        [self.n, self.k * self.groups(), self.oh, self.ow]
+    }
+
+    /// Whether a launch can bind a tensor of this shape.
+    fn fits(&self, shape: [usize; 4], like: &Tensor) -> bool {
+        let bytes = shape.iter().product::<usize>() * like.dtype().size();
+        bytes as u64 <= like.device().info().limits.binding_bytes.min(1 << 31)
+    }
+}
+
+fn check_operands(op: &'static str, a: (&Tensor, &str), b: (&Tensor, &str)) -> Result<()> {
+    a.0.check_device(op, b.0)?;
+    a.0.check_dtype(op, a.1, &[DType::F32, DType::F16])?;
+    if a.0.dtype() == b.0.dtype() {
+        return Ok(());
+    }
+    Err(Error::dtype(
+        op,
+        format!("{} is {}, {} is {}; needs one type: convert one by to_dtype", a.1, a.0.dtype(), b.1, b.0.dtype()),
+    ))
+}
+
+impl Tensor {
+    /// Two-dimensional convolution (cross-correlation, as in every deep-learning framework):
+    ///
+    /// `y[n, k, i, j] = bias[k] + sum over c, r, s of x[n, c, i stride - padding + r dilation, ..] weight[k, c, r, s]`
+    ///
+    /// with `x` `[batch, channels, height, width]`, `weight` `[out_channels, channels / groups, kernel height, kernel width]` and
+    /// `bias` `[out_channels]`. `f32` or `f16`; sums are in `f32`.
+    ///
+    /// ```
+    /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor, ops::conv::Conv2dOptions};
+    /// # fn main() -> Result<(), kiln_tensor::Error> {
+    /// let device = Device::open_default()?;
+    /// let x = Tensor::ones(&device, [2, 3, 32, 32], DType::F32)?;
+    /// let weight = Tensor::ones(&device, [8, 3, 3, 3], DType::F32)?;
+    /// let y = x.conv2d(&weight, None, &Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() })?;
+    /// assert_eq!(y.dims::<4>()?, [2, 8, 16, 16]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where channels, groups or sizes do not fit; [`Error::Argument`] for a stride, dilation or group count of 0;
+    /// [`Error::DType`]; [`Error::Gpu`].
+    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
+        const OP: &str = "conv2d";
+        check_operands(OP, (self, "input"), (weight, "weight"))?;
+        let sizes = Sizes::new(OP, self.shape(), weight.shape(), options)?;
+        if let Some(bias) = bias {
+            check_operands(OP, (self, "input"), (bias, "bias"))?;
+            if bias.shape().dims() != [sizes.k * sizes.groups()] {
+                return Err(Error::shape(
+                    OP,
+                    format!(
+                        "bias has shape {}, weight {}; needs a bias of [{}], one value per output channel",
+                        bias.shape(),
+                        weight.shape(),
+                        sizes.k * sizes.groups()
+                    ),
+                ));
+            }
+        }
+        let bias = bias.map(Tensor::contiguous).transpose()?;
+        forward(&self.contiguous()?, &weight.contiguous()?, bias.as_ref(), &sizes)
+    }
+}
+
+/// Cuts a batch in two for operands that are too large to bind.
+fn halves(tensor: &Tensor) -> Result<[Tensor; 2]> {
+    let n = tensor.shape()[0];
+    Ok([tensor.narrow(0, 0, n / 2)?, tensor.narrow(0, n / 2, n - n / 2)?])
+}
+
+fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) -> Result<Tensor> {
+    if sizes.n > 1 && !(sizes.fits(sizes.input(), x) && sizes.fits(sizes.output(), x)) {
+        let [x0, x1] = halves(x)?;
+        let half = |x: &Tensor| forward(x, weight, bias, &Sizes { n: x.shape()[0], ..*sizes });
+        return Tensor::cat(&[&half(&x0)?, &half(&x1)?], 0);
+    }
+    let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
+    let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
+    let problem = Problem {
+        op: "conv2d",
+        mode: Mode::Patches,
+        a: weight,
+        b: x,
+        bias: bias.map(|bias| (bias, Bias::Row)),
+        relu: false,
+        a_along_k: true,
+        b_along_k: false,
+        params: Params {
+            m: k as u32,
+            n: (n * oh * ow) as u32,
+            k: (c * r * s) as u32,
+            batches: options.groups as u32,
+            a_batch: (k * c * r * s) as u32,
+            a_row: (c * r * s) as u32,
+            a_k: (r * s) as u32,
+            b_batch: (c * h * w) as u32,
+            b_k: (h * w) as u32,
+            b_column: (options.groups * c * h * w) as u32,
+            c_batch: (k * oh * ow) as u32,
+            c_row: (oh * ow) as u32,
+            c_outer: (options.groups * k * oh * ow) as u32,
+            inner: (oh * ow) as u32,
+            k_rows: r as u32,
+            k_columns: s as u32,
+            column_rows: oh as u32,
+            column_columns: ow as u32,
+            height: h as u32,
+            width: w as u32,
+            k_step_y: options.dilation[0] as u32,
+            k_step_x: options.dilation[1] as u32,
+            column_step_y: options.stride[0] as u32,
+            column_step_x: options.stride[1] as u32,
+            pad_y: options.padding[0] as u32,
+            pad_x: options.padding[1] as u32,
+            ..Params::default()
+        },
+    };
+    contract_into(&problem, &out)?;
+    Ok(out)
+}
+
+/// The gradient of [`Tensor::conv2d`] with respect to its input: `dx[n, c, y, x] = sum over k, r, s of dy[n, k, i, j]
+/// weight[k, c, r, s]` over the windows `(i, j)` whose point `(r, s)` is `(y, x)`.
+///
+/// # Errors
+/// [`Error::Shape`] where `dy` is not the shape of the convolution's result; otherwise as [`Tensor::conv2d`].
+pub fn conv2d_input_grad(
+    dy: &Tensor,
+    weight: &Tensor,
+    input_shape: impl Into<Shape>,
+    options: &Conv2dOptions,
+) -> Result<Tensor> {
+    const OP: &str = "conv2d_input_grad";
+    check_operands(OP, (dy, "dy"), (weight, "weight"))?;
+    let sizes = Sizes::new(OP, &input_shape.into(), weight.shape(), options)?;
+    check_dy(OP, dy, &sizes)?;
+    input_grad(&dy.contiguous()?, &weight.contiguous()?, &sizes)
+}
+
+fn check_dy(op: &'static str, dy: &Tensor, sizes: &Sizes) -> Result<()> {
+    if dy.shape().dims() == sizes.output() {
+        return Ok(());
+    }
+    Err(Error::shape(
+        op,
+        format!(
+            "dy has shape {}; an input of {:?} with weight {:?} gives {:?}: pass a gradient of that shape",
+            dy.shape(),
+            sizes.input(),
+            sizes.weight(),
+            sizes.output()
+        ),
+    ))
+}
+
+fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
+    if sizes.n > 1 && !(sizes.fits(sizes.input(), dy) && sizes.fits(sizes.output(), dy)) {
+        let [d0, d1] = halves(dy)?;
+        let half = |dy: &Tensor| input_grad(dy, weight, &Sizes { n: dy.shape()[0], ..*sizes });
+        return Tensor::cat(&[&half(&d0)?, &half(&d1)?], 0);
+    }
+    let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
+    let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
+    let problem = Problem {
+        op: "conv2d_input_grad",
+        mode: Mode::Scatter,
+        a: weight,
+        b: dy,
+        bias: None,
+        relu: false,
+        a_along_k: true,
+        b_along_k: false,
+        params: Params {
+            m: c as u32,
+            n: (n * h * w) as u32,
+            k: (k * r * s) as u32,
+            batches: options.groups as u32,
+            a_batch: (k * c * r * s) as u32,
+            a_row: (r * s) as u32,
+            a_k: (c * r * s) as u32,
+            b_batch: (k * oh * ow) as u32,
+            b_k: (oh * ow) as u32,
+            b_column: (options.groups * k * oh * ow) as u32,
+            c_batch: (c * h * w) as u32,
+            c_row: (h * w) as u32,
+            c_outer: (options.groups * c * h * w) as u32,
+            inner: ((h * w) as u32).max(1),
+            k_rows: r as u32,
+            k_columns: s as u32,
+            column_rows: h as u32,
+            column_columns: w as u32,
+            height: oh as u32,
+            width: ow as u32,
+            k_step_y: options.dilation[0] as u32,
+            k_step_x: options.dilation[1] as u32,
+            column_step_y: options.stride[0] as u32,
+            column_step_x: options.stride[1] as u32,
+            pad_y: options.padding[0] as u32,
+            pad_x: options.padding[1] as u32,
+            ..Params::default()
+        },
+    };
+    contract_into(&problem, &out)?;
+    Ok(out)
+}
+
+/// The gradient of [`Tensor::conv2d`] with respect to its weight: `dw[k, c, r, s] = sum over n, i, j of dy[n, k, i, j]
+/// x[n, c, i stride - padding + r dilation, ..]`.
+///
+/// # Errors
+/// [`Error::Shape`] where `dy` is not the shape of the convolution's result; otherwise as [`Tensor::conv2d`].
+pub fn conv2d_weight_grad(
+    x: &Tensor,
+    dy: &Tensor,
+    weight_shape: impl Into<Shape>,
+    options: &Conv2dOptions,
+) -> Result<Tensor> {
+    const OP: &str = "conv2d_weight_grad";
+    check_operands(OP, (x, "input"), (dy, "dy"))?;
+    let sizes = Sizes::new(OP, x.shape(), &weight_shape.into(), options)?;
+    check_dy(OP, dy, &sizes)?;
+    weight_grad(&x.contiguous()?, &dy.contiguous()?, &sizes)
+}
+
+fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes) -> Result<Tensor> {
+    if sizes.n > 1 && !(sizes.fits(sizes.input(), x) && sizes.fits(sizes.output(), x)) {
+        let ([x0, x1], [d0, d1]) = (halves(x)?, halves(dy)?);
+        let half = |x: &Tensor, dy: &Tensor| weight_grad(x, dy, &Sizes { n: x.shape()[0], ..*sizes });
+        return half(&x0, &d0)?.add(&half(&x1, &d1)?);
+    }
+    let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
+    let problem = Problem {
+        op: "conv2d_weight_grad",
+        mode: Mode::Patches,
+        a: dy,
+        b: x,
+        bias: None,
+        relu: false,
+        a_along_k: true,
+        b_along_k: true,
+        params: Params {
+            m: k as u32,
+            n: (c * r * s) as u32,
+            k: (n * oh * ow) as u32,
+            batches: options.groups as u32,
+            a_batch: (k * oh * ow) as u32,
+            a_row: (oh * ow) as u32,
+            a_k: (options.groups * k * oh * ow) as u32,
+            b_batch: (c * h * w) as u32,
+            b_k: (options.groups * c * h * w) as u32,
+            b_column: (h * w) as u32,
+            k_rows: oh as u32,
+            k_columns: ow as u32,
+            column_rows: r as u32,
+            column_columns: s as u32,
+            height: h as u32,
+            width: w as u32,
+            k_step_y: options.stride[0] as u32,
+            k_step_x: options.stride[1] as u32,
+            column_step_y: options.dilation[0] as u32,
+            column_step_x: options.dilation[1] as u32,
+            pad_y: options.padding[0] as u32,
+            pad_x: options.padding[1] as u32,
+            ..Params::default()
+        },
+    };
+    contract(&problem)?.reshape(sizes.weight())
+}

@@ -1,0 +1,231 @@
+//! Matrix multiplication.
+
+use kiln_shaders::contract::{Bias, Mode, Params};
+
+use super::contract::{Problem, contract};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+impl Tensor {
+    /// Matrix product `C[.., m, n] = sum over k of A[.., m, k] B[.., k, n]`.
+    ///
+    /// The axes before the last two are batches and broadcast. As in PyTorch, a vector on the left counts as a row, on the right
+    /// as a column, and that axis is dropped from the result. Views are multiplied where they lie: a transposed side costs no
+    /// copy. `f32` or `f16`; sums are in `f32`.
+    ///
+    /// ```
+    /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor};
+    /// # fn main() -> Result<(), kiln_tensor::Error> {
+    /// let device = Device::open_default()?;
+    /// let a = Tensor::ones(&device, [4, 2, 3], DType::F32)?;
+    /// let b = Tensor::ones(&device, [5, 3], DType::F32)?;
+    /// assert_eq!(a.matmul(&b.t()?)?.dims::<3>()?, [4, 2, 5]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the inner sizes differ, a side is a scalar, or batches do not broadcast; [`Error::DType`];
+    /// [`Error::Gpu`].
+    pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
+        const OP: &str = "matmul";
+        self.check_device(OP, other)?;
+        check_floats(OP, self, other)?;
+        if self.rank() == 0 || other.rank() == 0 {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "shapes {} and {}; needs at least one axis on each side: multiply scalars by mul",
+                    self.shape(),
+                    other.shape()
+                ),
+            ));
+        }
+        if self.rank() == 1 {
+            let product = self.unsqueeze(0)?.matmul(other)?;
+            let row = product.rank() - if other.rank() == 1 { 1 } else { 2 };
+            return product.squeeze(row);
+        }
+        if other.rank() == 1 {
+            let product = self.matmul(&other.unsqueeze(1)?)?;
+            return product.squeeze(product.rank() - 1);
+        }
+        let (ar, br) = (self.rank(), other.rank());
+        let (m, k) = (self.shape()[ar - 2], self.shape()[ar - 1]);
+        let (kb, n) = (other.shape()[br - 2], other.shape()[br - 1]);
+        if k != kb {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "shapes {} and {}: {k} columns on the left, {kb} rows on the right; needs as many: transpose one side",
+                    self.shape(),
+                    other.shape()
+                ),
+            ));
+        }
+        let batch = Shape::from(&self.shape()[..ar - 2]).broadcast(&Shape::from(&other.shape()[..br - 2]), OP)?;
+        let mut dims = batch.to_vec();
+        dims.extend([m, n]);
+        let shape = Shape::from(dims);
+        shape.checked_numel(OP)?;
+        // One matrix on the right for every row on the left: all rows are one matrix.
+        if br == 2 && ar > 2 && self.is_contiguous() {
+            let rows = self.shape()[..ar - 1].iter().product::<usize>();
+            return product(&self.reshape([1, rows, k])?, &other.unsqueeze(0)?)?.reshape(shape);
+        }
+        product(&one_batch(self, &batch)?, &one_batch(other, &batch)?)?.reshape(shape)
+    }
+}
+
+fn check_floats(op: &'static str, a: &Tensor, b: &Tensor) -> Result<()> {
+    a.check_dtype(op, "the left side", &[DType::F32, DType::F16])?;
+    if a.dtype() == b.dtype() {
+        return Ok(());
+    }
+    Err(Error::dtype(
+        op,
+        format!("{} on the left, {} on the right; needs one type: convert one by to_dtype", a.dtype(), b.dtype()),
+    ))
+}
+
+/// A tensor as `[batches, rows, columns]`, its batch expanded.
+fn one_batch(tensor: &Tensor, batch: &Shape) -> Result<Tensor> {
+    let [rows, columns] = [tensor.rank() - 2, tensor.rank() - 1].map(|axis| tensor.shape()[axis]);
+    let mut dims = batch.to_vec();
+    dims.extend([rows, columns]);
+    let expanded = tensor.expand(dims)?;
+    expanded.merge_leading(batch.rank())
+}
+
+/// `[z, m, k]` by `[z, k, n]`. What is too large to bind is halved along the axis that steps furthest.
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let ([z, m, k], [_, _, n]) = (a.dims::<3>()?, b.dims::<3>()?);
+    let out_fits = (z * m * n * a.dtype().size()) as u64 <= a.device().info().limits.binding_bytes;
+    if !(a.fits() && b.fits() && out_fits) {
+        let half = |tensor: &Tensor, axis: usize, size: usize| -> Result<[Tensor; 2]> {
+            Ok([tensor.narrow(axis, 0, size / 2)?, tensor.narrow(axis, size / 2, size - size / 2)?])
+        };
+        let farthest =
+            |t: &Tensor, axes: [usize; 2]| if t.strides()[axes[0]] >= t.strides()[axes[1]] { axes[0] } else { axes[1] };
+        if z > 1 {
+            let ([a0, a1], [b0, b1]) = (half(a, 0, z)?, half(b, 0, z)?);
+            return Tensor::cat(&[&product(&a0, &b0)?, &product(&a1, &b1)?], 0);
+        }
+        let cut_k = (!a.fits() && farthest(a, [1, 2]) == 2) || (!b.fits() && farthest(b, [1, 2]) == 1);
+        if cut_k && k > 1 {
+            let ([a0, a1], [b0, b1]) = (half(a, 2, k)?, half(b, 1, k)?);
+            return product(&a0, &b0)?.add(&product(&a1, &b1)?);
+        }
+        if m > 1 && (!a.fits() || (b.fits() && m >= n)) {
+            let [a0, a1] = half(a, 1, m)?;
+            return Tensor::cat(&[&product(&a0, b)?, &product(&a1, b)?], 1);
+        }
+        if n > 1 {
+            let [b0, b1] = half(b, 2, n)?;
+            return Tensor::cat(&[&product(a, &b0)?, &product(a, &b1)?], 2);
+        }
+    }
+    contract(&Problem {
+        op: "matmul",
+        mode: Mode::Dense,
+        a,
+        b,
+        bias: None,
+        relu: false,
+        params: dense_params(a, b),
+        a_along_k: along(a, 2, 1),
+        b_along_k: along(b, 1, 2),
+    })
+}
+
+/// Whether `axis` is the one along which neighbours lie closest.
+fn along(tensor: &Tensor, axis: usize, other: usize) -> bool {
+    tensor.strides()[axis] < tensor.strides()[other]
+}
+
+fn dense_params(a: &Tensor, b: &Tensor) -> Params {
+    Params {
+        m: a.shape()[1] as u32,
+        n: b.shape()[2] as u32,
+        k: a.shape()[2] as u32,
+        batches: a.shape()[0] as u32,
+        a_batch: a.strides()[0] as u32,
+        a_row: a.strides()[1] as u32,
+        a_k: a.strides()[2] as u32,
+        b_batch: b.strides()[0] as u32,
+        b_k: b.strides()[1] as u32,
+        b_column: b.strides()[2] as u32,
+        ..Params::default()
+    }
+}
+
+/// `x W^T + b`, fused: a fully connected layer's forward pass. `x` is `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (a, b) = (x.unsqueeze(0)?, weight.t()?.unsqueeze(0)?);
+    let product = contract(&Problem {
+        op: "linear",
+        mode: Mode::Dense,
+        a: &a,
+        b: &b,
+        bias: Some((bias, Bias::Column)),
+        relu: false,
+        params: dense_params(&a, &b),
+        a_along_k: along(&a, 2, 1),
+        b_along_k: along(&b, 1, 2),
+    })?;
+    product.squeeze(0)
+}
+
+impl Tensor {
+    /// A fully connected layer: `y = x W^T + b` with `x` of shape `[.., in]`, `weight` `[out, in]`, `bias` `[out]`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where `in` or `out` differ; [`Error::DType`]; [`Error::Gpu`].
+    pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        const OP: &str = "linear";
+        self.check_device(OP, weight)?;
+        check_floats(OP, self, weight)?;
+        let features = self.shape().last().copied();
+        let [out_features, in_features] = weight.shape().dims().try_into().map_err(|_| {
+            Error::shape(OP, format!("weight has shape {}; needs [out_features, in_features]", weight.shape()))
+        })?;
+        if features != Some(in_features) {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "input has shape {}, weight {}; the input's last axis must be {in_features}: flatten the input or change in_features",
+                    self.shape(),
+                    weight.shape()
+                ),
+            ));
+        }
+        if let Some(bias) = bias {
+            self.check_device(OP, bias)?;
+            if bias.shape().dims() != [out_features] || bias.dtype() != self.dtype() {
+                return Err(Error::shape(
+                    OP,
+                    format!(
+                        "bias has shape {} of {}, weight {} of {}; needs a bias of [{out_features}] of {2}",
+                        bias.shape(),
+                        bias.dtype(),
+                        weight.shape(),
+                        weight.dtype()
+                    ),
+                ));
+            }
+        }
+        let mut dims = self.shape().to_vec();
+        let rows = dims[..dims.len() - 1].iter().product::<usize>();
+        let last = dims.len() - 1;
+        dims[last] = out_features;
+        let x = self.reshape([rows, in_features])?;
+        let out_fits = (rows * out_features * self.dtype().size()) as u64 <= self.device().info().limits.binding_bytes;
+        let product = match bias {
+            Some(bias) if x.fits() && weight.fits() && out_fits => linear(&x, weight, &bias.contiguous()?)?,
+            Some(bias) => x.matmul(&weight.t()?)?.add(bias)?,
+            None => x.matmul(&weight.t()?)?,
+        };
+        product.reshape(dims)
+    }
+}

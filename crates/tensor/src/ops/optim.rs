@@ -1,0 +1,203 @@
+//! Optimizer steps, in place, several parameters in one launch.
+
+use kiln_gpu::{Binding, Device};
+use kiln_shaders::optim::{self as kernels, AdamParams, Optimizer, Segment, SgdParams};
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::launch::{Window, launch_planned};
+use crate::tensor::Tensor;
+
+/// One step of stochastic gradient descent with momentum, as PyTorch's `torch.optim.SGD`:
+///
+/// `g = grad + weight_decay p`; `b = g` at the first step, else `momentum b + (1 - dampening) g`;
+/// `p = p - lr (g + momentum b)` with Nesterov's momentum, else `p - lr b`; without momentum `p - lr g`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SgdStep {
+    /// The learning rate.
+    pub lr: f64,
+    /// The momentum; 0 for none.
+    pub momentum: f64,
+    /// Damps what is added to the momentum.
+    pub dampening: f64,
+    /// Decay of the weights, by way of the gradient.
+    pub weight_decay: f64,
+    /// Nesterov's momentum.
+    pub nesterov: bool,
+    /// Whether this is the first step, which sets the state.
+    pub first: bool,
+}
+
+/// One step of Adam (Kingma and Ba, 2015), as PyTorch's `torch.optim.Adam`:
+///
+/// `g = grad + weight_decay p`; `m = beta1 m + (1 - beta1) g`; `v = beta2 v + (1 - beta2) g^2`;
+/// `p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + eps)`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamStep {
+    /// The learning rate.
+    pub lr: f64,
+    /// Decay of the moments.
+    pub betas: [f64; 2],
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decay of the weights, by way of the gradient.
+    pub weight_decay: f64,
+    /// The number of this step, from 1 on.
+    pub step: u64,
+}
+
+/// A parameter and the gradient by which it is updated: both `f32`, of one shape.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// Is written in place.
+    pub parameter: &'a Tensor,
+    /// The gradient.
+    pub gradient: &'a Tensor,
+}
+
+/// The state of an optimizer for tensors of these sizes, side by side in one buffer, in blocks of 1,024 elements: how many elements.
+pub fn state_len(sizes: impl IntoIterator<Item = usize>) -> usize {
+    sizes.into_iter().map(|elements| 1024 * kernels::state_groups(elements)).sum()
+}
+
+fn check(op: &'static str, updates: &[Update<'_>], states: &[&Tensor]) -> Result<()> {
+    for (index, Update { parameter, gradient }) in updates.iter().enumerate() {
+        parameter.check_device(op, gradient)?;
+        parameter.check_dtype(op, "a parameter", &[DType::F32])?;
+        gradient.check_dtype(op, "a gradient", &[DType::F32])?;
+        if parameter.shape() != gradient.shape() {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "parameter {index} has shape {}, its gradient {}; needs one shape",
+                    parameter.shape(),
+                    gradient.shape()
+                ),
+            ));
+        }
+        if !parameter.is_contiguous() || !parameter.offset().is_multiple_of(4) {
+            return Err(Error::argument(
+                op,
+                format!("parameter {index} of shape {} is a view; needs a tensor of its own", parameter.shape()),
+            ));
+        }
+    }
+    let needed = state_len(updates.iter().map(|update| update.parameter.numel()));
+    if let Some(state) = states.iter().find(|state| state.numel() < needed || !state.is_contiguous()) {
+        return Err(Error::shape(
+            op,
+            format!("a state of {} elements; the parameters need {needed}: see state_len", state.numel()),
+        ));
+    }
+    Ok(())
+}
+
+/// A gradient as the kernel reads it: in order, from a whole vec4 on.
+fn aligned(gradient: &Tensor) -> Result<Tensor> {
+    let gradient = gradient.contiguous()?;
+    if gradient.offset().is_multiple_of(4) {
+        return Ok(gradient);
+    }
+    Tensor::cat(&[&gradient.reshape([gradient.numel()])?], 0)
+}
+
+/// As many bindings as the kernel has; what is left over repeats the last.
+fn filled<'a>(windows: &[Window<'a>], table: usize) -> Vec<Binding<'a>> {
+    (0..table).map(|index| windows[index.min(windows.len() - 1)].binding).collect()
+}
+
+/// Launches as many updates at a time as there are bindings for. `plan` gets the segments and the first state block.
+fn in_batches(
+    device: &Device,
+    optimizer: Optimizer,
+    updates: &[Update<'_>],
+    states: &[&Tensor],
+    plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
+) -> Result<()> {
+    let capacity = kernels::capacity(optimizer, device.info().limits.storage_buffers as usize);
+    let mut block = 0;
+    for updates in updates.chunks(capacity) {
+        let gradients: Vec<Tensor> = updates.iter().map(|update| aligned(update.gradient)).collect::<Result<_>>()?;
+        let parameters: Vec<_> = updates.iter().map(|update| update.parameter.window()).collect();
+        let gradients: Vec<_> = gradients.iter().map(Tensor::window).collect();
+        let segments: Vec<Segment> = updates
+            .iter()
+            .zip(parameters.iter().zip(&gradients))
+            .map(|(update, (parameter, gradient))| Segment {
+                elements: update.parameter.numel(),
+                parameter_quads: parameter.offset as usize / 4,
+                gradient_quads: gradient.offset as usize / 4,
+            })
+            .collect();
+        let table = kernels::table_size(updates.len());
+        let mut bindings = [filled(&parameters, table), filled(&gradients, table)].concat();
+        bindings.extend(states.iter().map(|state| state.window().binding));
+        launch_planned(device, &plan(&segments, block), &bindings)?;
+        block += updates.iter().map(|update| kernels::state_groups(update.parameter.numel()) as u32).sum::<u32>();
+        for update in updates {
+            update.parameter.bump_version();
+        }
+    }
+    Ok(())
+}
+
+/// One step of SGD on all parameters, in place. `momentum` holds [`state_len`] elements of `f32` where there is momentum.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::DType`] or [`Error::Argument`] where a gradient is not like its parameter, a parameter is a view, or the
+/// state is missing or too small; [`Error::Gpu`].
+pub fn sgd_step(updates: &[Update<'_>], momentum: Option<&Tensor>, step: &SgdStep) -> Result<()> {
+    const OP: &str = "sgd_step";
+    let states: Vec<&Tensor> = momentum.into_iter().collect();
+    check(OP, updates, &states)?;
+    let Some(first) = updates.first() else { return Ok(()) };
+    if step.momentum != 0.0 && momentum.is_none() {
+        return Err(Error::argument(OP, format!("momentum {} without a state; pass one of state_len", step.momentum)));
+    }
+    let with_momentum = step.momentum != 0.0;
+    let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
+    let states = if with_momentum { states } else { Vec::new() };
+    in_batches(first.parameter.device(), optimizer, updates, &states, |segments, first_state| {
+        let settings = SgdParams {
+            first_state,
+            first_step: u32::from(step.first),
+            nesterov: u32::from(step.nesterov),
+            rate: step.lr as f32,
+            weight_decay: step.weight_decay as f32,
+            scale: 1.0,
+            momentum: step.momentum as f32,
+            kept: (1.0 - step.dampening) as f32,
+            ..SgdParams::default()
+        };
+        kernels::sgd(segments, with_momentum, settings)
+    })
+}
+
+/// One step of Adam on all parameters, in place. Each of the two moments holds [`state_len`] elements of `f32`.
+///
+/// # Errors
+/// As [`sgd_step`].
+pub fn adam_step(updates: &[Update<'_>], moments: [&Tensor; 2], step: &AdamStep) -> Result<()> {
+    check("adam_step", updates, &moments)?;
+    let Some(first) = updates.first() else { return Ok(()) };
+    let [beta1, beta2] = step.betas;
+    let t = step.step.min(i32::MAX as u64) as i32;
+    in_batches(first.parameter.device(), Optimizer::Adam, updates, &moments, |segments, first_state| {
+        let settings = AdamParams {
+            first_state,
+            first_step: u32::from(step.step <= 1),
+            step_size: (step.lr / (1.0 - beta1.powi(t))) as f32,
+            weight_decay: step.weight_decay as f32,
+            decay: 1.0,
+            scale: 1.0,
+            beta1: beta1 as f32,
+            rest1: (1.0 - beta1) as f32,
+            beta2: beta2 as f32,
+            rest2: (1.0 - beta2) as f32,
+            root_correction: (1.0 - beta2.powi(t)).sqrt() as f32,
+            epsilon: step.eps as f32,
+            ..AdamParams::default()
+        };
+        kernels::adam(segments, settings)
+    })
+}
