@@ -143,8 +143,6 @@ pub struct Pass {
 
 /// The most elements that one lane sums in a launch, so that the error stays within the bound of [`Reduction::Sum`].
 const LONGEST: usize = 8192;
-/// The fewest elements worth a partial result.
-const SHORTEST: usize = 32;
 
 /// Plans a reduction: one launch, or first ones into temporary buffers where the results are too few to keep `lanes` lanes
 /// busy (about 64 for a CPU, 16,384 for a GPU) or too long.
@@ -172,7 +170,15 @@ pub fn plan(
         let tree = rows && lanes > 1024 && view.count >= 512 && view.outputs < lanes;
         let wide = if tree { 256 } else { 1 };
         let longest = wide * LONGEST;
-        let wanted = lanes.div_ceil((view.outputs * wide).max(1)).min(view.count.div_ceil(wide * SHORTEST));
+        // A further launch costs a CPU what reading some thousand elements does, a GPU much less.
+        let worth = if tree {
+            256 * 32
+        } else if lanes > 1024 {
+            128
+        } else {
+            2048
+        };
+        let wanted = lanes.div_ceil((view.outputs * wide).max(1)).min(view.count / worth);
         let parts = wanted.max(view.count.div_ceil(longest)).max(1);
         let last = parts == 1;
         let target = if last { Target::Result(out) } else { Target::Partial };

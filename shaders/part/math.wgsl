@@ -206,17 +206,21 @@ fn pow_positive(x: f32, y: f32) -> f32 {
     let parts = split_float(x);
     let f = parts.x;
     let e = parts.y;
-    // ln(1 + f) = f - f^2 / 2 + f^3 tail(f); the first 12 bits of f make an exact square.
-    let f_high = upper_half(f);
-    let f_low = f - f_high;
-    let square = 0.5 * f_high * f_high;
-    let difference = upper_half(f - square);
-    var low = (f - difference) - square;
-    low += f * f * f * log_tail(f) - 0.5 * f_low * (f + f_high);
+    // ln(1 + f) = 2 s + s^3 r(s^2) with s = f / (2 + f); the first 12 bits of s, and the rest of the quotient by the exact
+    // remainder.
+    let sum_high = upper_half(2.0 + f);
+    let sum_low = f - (sum_high - 2.0);
+    let quotient_high = upper_half(f / (2.0 + f));
+    let remainder = (f - quotient_high * sum_high) - quotient_high * sum_low;
+    let s = quotient_high + remainder / (2.0 + f);
+    let z = s * s;
+    let tail = fma(fma(fma(0.23332766f, z, 0.28550723f), z, 0.40000123f), z, 0.6666667f);
+    let leading = 2.0 * quotient_high;
+    var low = fma(z * s, tail, 2.0 * remainder / (2.0 + f));
     // + e ln 2
     let scaled = e * LN2_HIGH;
-    let sum = upper_half(scaled + difference);
-    low += ((scaled - sum) + difference) + e * LN2_LOW;
+    let sum = upper_half(scaled + leading);
+    low += ((scaled - sum) + leading) + e * LN2_LOW;
     let high = upper_half(sum + low);
     low += sum - high;
     // Far beyond the range of exp only the sign matters, and the products must not become infinity - infinity.

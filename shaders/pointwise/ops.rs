@@ -74,8 +74,9 @@ ops! {
     FILL = "fill" (0) -> Same { float: "bitcast<f32>(params.s0)", int: "bitcast<i32>(params.s0)", uint: "params.s0" }
     /// `a`
     COPY = "copy" (1) -> Same { number: "a" }
-    /// `a` in another type: toward zero from float to integer, saturated (a NaN is 0); modulo 256 to bytes.
-    CAST = "cast" (1) -> Any { number: "R(a)" }
+    /// `a` in another type. From float to integer toward zero, saturated at the type's ends, and 0 for a NaN; to bytes by way
+    /// of `u32`, modulo 256.
+    CAST = "cast" (1) -> Any use "float" { float: "R(select(a, 0.0, is_nan(a)))", integer: "R(a)" }
 
     /// `-a`; modulo 2^32 on unsigned integers.
     NEG = "neg" (1) -> Same { float: "-a", int: "-a", uint: "0u - a" }
@@ -91,9 +92,10 @@ ops! {
     LOG = "log" (1) -> Same use "math" { float: "log_f32(a)" }
     /// The square root; NaN below 0.
     SQRT = "sqrt" (1) -> Same use "float" { float: "select(sqrt(a), nan(), a < 0.0 || is_nan(a))" }
-    /// `1 / sqrt(a)`
+    /// `1 / sqrt(a)`; an infinity of its sign at 0, NaN below 0.
     RSQRT = "rsqrt" (1) -> Same use "float" {
-        float: "select(select(1.0 / sqrt(a), infinity(), a == 0.0), nan(), a < 0.0 || is_nan(a))",
+        float: "select(select(1.0 / sqrt(a), from_bits((bitcast<u32>(a) & 0x80000000u) | 0x7f800000u), a == 0.0), \
+                nan(), a < 0.0 || is_nan(a))",
     }
     /// The sine, for every finite `a`.
     SIN = "sin" (1) -> Same use "math" { float: "sin_f32(a)" }

@@ -75,6 +75,10 @@ fn wrong_kernels_are_told_what_is_there() {
         error(Kernel::new("arange").alias("T", "f32").constant("LIMIT", f32::INFINITY)),
         "link: the constant `LIMIT` of `arange` is inf, which WGSL cannot write; pass it in the parameters"
     );
+    assert_eq!(
+        error(Kernel::new("reduce").part("forest")).split_once("; name one of: ").unwrap().0,
+        "link: reduce (header) uses the part `forest`, which does not exist"
+    );
     let unknown = LinkError::UnknownPart { part: "x".into(), user: "shaders/y.wgsl".into(), known: "index".into() };
     assert_eq!(unknown.to_string(), "link: shaders/y.wgsl uses the part `x`, which does not exist; name one of: index");
 }
