@@ -365,7 +365,8 @@ fn limits(limits: &wgpu::Limits) -> Limits {
         workgroup_bytes: limits.max_compute_workgroup_storage_size,
         workgroup_invocations: limits.max_compute_invocations_per_workgroup,
         workgroups: limits.max_compute_workgroups_per_dimension,
-        immediate_bytes: limits.max_immediate_size,
+        // naga tracks the words that a kernel reads in 64 bits.
+        immediate_bytes: limits.max_immediate_size.min(256),
         storage_buffers: limits.max_storage_buffers_per_shader_stage.min(MAX_BINDINGS),
         offset_alignment: limits.min_storage_buffer_offset_alignment,
     }
