@@ -1,0 +1,50 @@
+//! Convolution.
+
+use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
+
+use crate::error::Result;
+use crate::tape::Gradient;
+use crate::var::Var;
+
+impl Var {
+    /// Two-dimensional convolution: [`Tensor::conv2d`](kiln_tensor::Tensor::conv2d), whose documentation has the
+    /// formula and the shapes.
+    ///
+    /// `dx` is the convolution of `dy` with the weight turned around ([`conv2d_input_grad`]), `dw` that of the input
+    /// with `dy` ([`conv2d_weight_grad`]), `db` the sum of `dy` over everything but the channels. Each is computed only
+    /// where it is wanted: the first layer of a network has no `dx`.
+    ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{DType, Device, Tensor, ops::conv::Conv2dOptions};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::train();
+    /// let images = tape.constant(Tensor::ones(&device, [2, 3, 8, 8], DType::F32)?);
+    /// let weight = tape.leaf(Tensor::ones(&device, [4, 3, 3, 3], DType::F32)?);
+    /// let y = images.conv2d(&weight, None, &Conv2dOptions { padding: [1, 1], ..Default::default() })?;
+    /// assert_eq!(y.dims::<4>()?, [2, 4, 8, 8]);
+    /// let gradients = y.sum(&[], false)?.backward()?;
+    /// assert_eq!(gradients.get(&weight).map(|dw| dw.shape().to_vec()), Some(vec![4, 3, 3, 3]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tensor::conv2d`](kiln_tensor::Tensor::conv2d); [`Error::TwoTapes`](crate::Error::TwoTapes).
+    pub fn conv2d(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
+        let y = self.tensor().conv2d(weight.tensor(), bias.map(Var::tensor), options)?;
+        let (input_shape, weight_shape, options) = (*self.shape(), *weight.shape(), *options);
+        let (x, w) = self.saved_crosswise(weight);
+        let mut inputs = vec![self, weight];
+        inputs.extend(bias);
+        self.tape().record("conv2d", &inputs, y, move |dy, wants| {
+            let mut gradients = vec![
+                Gradient::when(wants[0], || Ok(conv2d_input_grad(dy, w.get()?, input_shape, &options)?))?,
+                Gradient::when(wants[1], || Ok(conv2d_weight_grad(x.get()?, dy, weight_shape, &options)?))?,
+            ];
+            if let Some(&wanted) = wants.get(2) {
+                gradients.push(Gradient::when(wanted, || Ok(dy.sum(&[0, 2, 3], false)?))?);
+            }
+            Ok(gradients)
+        })
+    }
+}

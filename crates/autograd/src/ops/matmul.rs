@@ -1,0 +1,100 @@
+//! Matrix products.
+
+use kiln_tensor::Tensor;
+
+use crate::error::Result;
+use crate::saved::Saved;
+use crate::tape::Gradient;
+use crate::var::Var;
+
+impl Var {
+    /// The matrix product, batched over the leading axes, which broadcast: [`Tensor::matmul`]. `da = dy b^T`, `db = a^T
+    /// dy`.
+    ///
+    /// # Errors
+    /// As [`Tensor::matmul`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
+    pub fn matmul(&self, other: &Var) -> Result<Var> {
+        let y = self.tensor().matmul(other.tensor())?;
+        let (a, b) = self.saved_crosswise(other);
+        let (row, column) = (self.rank() == 1, other.rank() == 1);
+        let shared = self.rank() > 2 && other.rank() == 2;
+        // A vector counted as a row or column, and dy has lost that axis.
+        let as_matrix = move |dy: &Tensor| -> Result<Tensor> {
+            let dy = if column { dy.unsqueeze(dy.rank())? } else { dy.clone() };
+            Ok(if row { dy.unsqueeze(dy.rank() - 1)? } else { dy })
+        };
+        self.record_binary(
+            "matmul",
+            other,
+            y,
+            move |dy| {
+                let b = b.get()?;
+                // The gradient of a row keeps its axis of 1 in front, which the walk takes off.
+                Ok(as_matrix(dy)?.matmul(&if column { b.unsqueeze(0)? } else { turned(b)? })?)
+            },
+            move |dy| {
+                let a = a.get()?;
+                if shared {
+                    // One product over the rows of all batches, instead of one per batch and their sum.
+                    return Ok(rows(a)?.t()?.matmul(&rows(dy)?)?);
+                }
+                let db = if row { a.unsqueeze(1)? } else { turned(a)? }.matmul(&as_matrix(dy)?)?;
+                Ok(if column { db.squeeze(db.rank() - 1)? } else { db })
+            },
+        )
+    }
+
+    /// A fully connected layer, `y = x w^T + b`: [`Tensor::linear`], with `x` of shape `[.., in]`, the weight `[out,
+    /// in]` and the bias `[out]`. `dx = dy w`, `dw = dy^T x`, `db` is the sum of `dy` over all but the last axis.
+    ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{Device, Tensor};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::train();
+    /// let x = tape.constant(Tensor::from_slice(&device, [1, 2], &[1.0f32, 2.0])?);
+    /// let weight = tape.leaf(Tensor::from_slice(&device, [1, 2], &[3.0f32, 4.0])?);
+    /// let bias = tape.leaf(Tensor::from_slice(&device, [1], &[5.0f32])?);
+    /// let y = x.linear(&weight, Some(&bias))?;
+    /// assert_eq!(y.item::<f32>()?, 16.0);
+    /// let gradients = y.backward()?;
+    /// assert_eq!(gradients.get(&weight).map(|dw| dw.to_vec::<f32>()).transpose()?, Some(vec![1.0, 2.0]));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Tensor::linear`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
+    pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
+        let y = self.tensor().linear(weight.tensor(), bias.map(Var::tensor))?;
+        let (x, w) = self.saved_crosswise(weight);
+        let mut inputs = vec![self, weight];
+        inputs.extend(bias);
+        self.tape().record("linear", &inputs, y, move |dy, wants| {
+            let mut gradients = vec![
+                Gradient::when(wants[0], || Ok(dy.matmul(w.get()?)?))?,
+                Gradient::when(wants[1], || Ok(rows(dy)?.t()?.matmul(&rows(x.get()?)?)?))?,
+            ];
+            if let Some(&wanted) = wants.get(2) {
+                gradients.push(Gradient::when(wanted, || Ok(rows(dy)?.sum(&[0], false)?))?);
+            }
+            Ok(gradients)
+        })
+    }
+
+    /// What the rules of a product read: each the other side.
+    pub(super) fn saved_crosswise(&self, other: &Var) -> (Saved, Saved) {
+        (Saved::when(other.wants_gradient(), self.tensor()), Saved::when(self.wants_gradient(), other.tensor()))
+    }
+}
+
+/// The last two axes exchanged: a view.
+fn turned(matrix: &Tensor) -> kiln_tensor::Result<Tensor> {
+    let rank = matrix.rank();
+    matrix.transpose(rank - 2, rank - 1)
+}
+
+/// All axes but the last merged into one.
+fn rows(tensor: &Tensor) -> kiln_tensor::Result<Tensor> {
+    let columns = tensor.dim(tensor.rank() - 1)?;
+    tensor.reshape([tensor.shape()[..tensor.rank() - 1].iter().product(), columns])
+}

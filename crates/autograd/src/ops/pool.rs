@@ -1,0 +1,33 @@
+//! Pooling.
+
+use kiln_tensor::ops::pool::{AvgPool2dOptions, MaxPool2dOptions, avg_pool2d_grad, max_pool2d, max_pool2d_grad};
+
+use crate::error::Result;
+use crate::saved::Saved;
+use crate::var::Var;
+
+impl Var {
+    /// The largest value of each window: [`Tensor::max_pool2d`](kiln_tensor::Tensor::max_pool2d). Each `dy` goes to
+    /// where the largest was, the first of several; saved are those places and not `x`.
+    ///
+    /// # Errors
+    /// As [`Tensor::max_pool2d`](kiln_tensor::Tensor::max_pool2d).
+    pub fn max_pool2d(&self, options: &MaxPool2dOptions) -> Result<Var> {
+        let pooled = max_pool2d(self.tensor(), options)?;
+        let (shape, options, indices) = (*self.shape(), *options, Saved::new(&pooled.indices));
+        self.record_unary("max_pool2d", pooled.values, move |dy| {
+            Ok(max_pool2d_grad(dy, indices.get()?, shape, &options)?)
+        })
+    }
+
+    /// The mean of each window: [`Tensor::avg_pool2d`](kiln_tensor::Tensor::avg_pool2d). Each `dy` over its window's
+    /// divisor goes to every element of the window.
+    ///
+    /// # Errors
+    /// As [`Tensor::avg_pool2d`](kiln_tensor::Tensor::avg_pool2d).
+    pub fn avg_pool2d(&self, options: &AvgPool2dOptions) -> Result<Var> {
+        let y = self.tensor().avg_pool2d(options)?;
+        let (shape, options) = (*self.shape(), *options);
+        self.record_unary("avg_pool2d", y, move |dy| Ok(avg_pool2d_grad(dy, shape, &options)?))
+    }
+}
