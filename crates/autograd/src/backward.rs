@@ -94,7 +94,10 @@ impl Var {
                     };
                     gradients.insert(slots.len(), parameter, gradient);
                 }
-                Step::Op(node, rule) => node.pass_on(rule, slot, &mut slots)?,
+                Step::Op(node, rule) => {
+                    let _layer = node.scope.as_deref().map(|layer| device.scope(layer));
+                    node.pass_on(rule, slot, &mut slots)?;
+                }
             }
         }
         Ok(gradients)
@@ -111,6 +114,7 @@ impl Var {
             Source::Op(rule) => {
                 let taken = Node {
                     op: node.op,
+                    scope: node.scope.take(),
                     source: Source::Consumed,
                     inputs: std::mem::take(&mut node.inputs),
                     form: node.form,

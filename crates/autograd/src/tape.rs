@@ -58,6 +58,8 @@ pub(crate) struct Input {
 
 pub(crate) struct Node {
     pub(crate) op: &'static str,
+    /// The layer under which a profile files its launches, forward and backward.
+    pub(crate) scope: Option<String>,
     pub(crate) source: Source,
     pub(crate) inputs: Box<[Input]>,
     /// Of its output.
@@ -238,6 +240,7 @@ impl Tape {
         }
         let node = Node {
             op,
+            scope: output.device().current_scope(),
             source: Source::Op(Box::new(rule)),
             inputs: inputs.iter().map(|input| Input { node: input.node(), form: Form::of(input.tensor()) }).collect(),
             form: Form::of(&output),
@@ -261,6 +264,7 @@ impl Tape {
 fn push_leaf(nodes: &mut Nodes, parameter: Option<u64>, tensor: &Tensor) -> usize {
     nodes.list.push(Node {
         op: "leaf",
+        scope: None,
         source: Source::Leaf(parameter),
         inputs: Box::default(),
         form: Form::of(tensor),

@@ -206,6 +206,14 @@ impl Device {
         }
     }
 
+    /// The layer that the open scopes name, for code that runs a layer's work later, as backward does. `None` when no profile is
+    /// open or no scope is.
+    pub fn current_scope(&self) -> Option<String> {
+        let stream = self.stream();
+        let scopes = &stream.recorder.as_ref()?.scopes;
+        (!scopes.is_empty()).then(|| scopes.join("."))
+    }
+
     /// Waits for the measured launches and returns them. Without [`Device::start_profile`] before, an empty profile.
     ///
     /// # Errors

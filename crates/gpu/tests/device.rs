@@ -240,10 +240,12 @@ fn the_profiler_names_layers_and_ops() {
     {
         let _outer = device.scope("features");
         let _inner = device.scope("0");
+        assert_eq!(device.current_scope().as_deref(), Some("features.0"));
         for _ in 0..100 {
             device.launch(&kernel, &[whole(&x)], &params(1 << 18, 1.0), 1 << 12).unwrap();
         }
     }
+    assert_eq!(device.current_scope(), None);
     device.launch(&kernel, &[whole(&x)], &params(1 << 18, 1.0), 1 << 12).unwrap();
     let profile = device.finish_profile().unwrap();
     assert_eq!(profile.events.len(), 101);
