@@ -1,0 +1,183 @@
+//! What can be wrong with a network, an optimizer or a weights file.
+
+use std::fmt;
+use std::io;
+
+use kiln_tensor::{DType, Shape};
+
+/// The result of an operation on networks.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of a module, an optimizer or a weights file. Its text says what was given, what is needed and what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] kiln_tensor::Error),
+    /// The tape, or an operation on variables, failed.
+    #[error(transparent)]
+    Autograd(#[from] kiln_autograd::Error),
+    /// A layer's forward failed.
+    #[error("{layer}: {source}")]
+    Layer {
+        /// The layer's full name.
+        layer: String,
+        /// What failed in it.
+        source: Box<Error>,
+    },
+    /// An argument out of its range.
+    #[error("{what}: {message}")]
+    Argument {
+        /// The layer, initialiser, optimizer or function.
+        what: &'static str,
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+    /// A parameter was given a tensor of another shape or type.
+    #[error(
+        "Parameter::set: {given_dtype} {given} for a parameter of {needed_dtype} {needed}; pass a tensor of this shape and type"
+    )]
+    ParameterValue {
+        /// The shape that was given.
+        given: Shape,
+        /// The type that was given.
+        given_dtype: DType,
+        /// The parameter's shape.
+        needed: Shape,
+        /// The parameter's type.
+        needed_dtype: DType,
+    },
+    /// An optimizer's step without a gradient for one of its parameters.
+    #[error(
+        "{optimizer}: parameter {parameter} got no gradient, so the loss does not depend on it; use it in forward, freeze it, or \
+         leave it out of the optimizer"
+    )]
+    NoGradient {
+        /// The optimizer.
+        optimizer: &'static str,
+        /// The parameter's name.
+        parameter: String,
+    },
+    /// A saved state of an optimizer that does not fit its parameters.
+    #[error("{optimizer}: {message}")]
+    OptimizerState {
+        /// The optimizer.
+        optimizer: &'static str,
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+    /// A file could not be opened, read or written.
+    #[error("{file}: cannot {action}: {source}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What was attempted.
+        action: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The path of a weights file is a folder or a device.
+    #[error("{file}: is not a regular file; pass the path of a .safetensors file")]
+    NotAFile {
+        /// The path.
+        file: String,
+    },
+    /// A weights file that ends before what its header declares.
+    #[error("{file}: holds {given} bytes, its header declares {needed}; it is cut off: copy or save it again")]
+    Truncated {
+        /// The file.
+        file: String,
+        /// Its bytes.
+        given: u64,
+        /// The bytes that it should have.
+        needed: u64,
+    },
+    /// A weights file whose header is not that of a safetensors file.
+    #[error("{file}: {message}; it is no safetensors file, or it is damaged: save it again")]
+    Header {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A weights file that does not fit the model.
+    #[error("{file} does not fit the model: {}; {}", problems_in_words(.problems), advice(.problems))]
+    Mismatch {
+        /// The file.
+        file: String,
+        /// Every tensor that does not fit, in the model's order and then in the file's.
+        problems: Vec<Problem>,
+    },
+}
+
+impl Error {
+    pub(crate) fn argument(what: &'static str, message: impl Into<String>) -> Error {
+        Error::Argument { what, message: message.into() }
+    }
+
+    /// Puts a layer's name before an error of its forward; names of nested layers grow to a path.
+    #[must_use]
+    pub fn in_layer(self, name: &str) -> Error {
+        match self {
+            Error::Layer { layer, source } => Error::Layer { layer: format!("{name}.{layer}"), source },
+            other => Error::Layer { layer: name.to_string(), source: Box::new(other) },
+        }
+    }
+}
+
+/// What is wrong with one tensor of a weights file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The model has a parameter of this name, the file does not.
+    Missing {
+        /// The parameter's name.
+        name: String,
+    },
+    /// The file has a tensor of this name, the model does not.
+    Unexpected {
+        /// The tensor's name.
+        name: String,
+    },
+    /// The file's tensor has another shape or type than the parameter.
+    Differs {
+        /// The name.
+        name: String,
+        /// What the file has: type and shape.
+        given: String,
+        /// What the model needs: type and shape.
+        needed: String,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::Missing { name } => write!(f, "{name} is missing in the file"),
+            Problem::Unexpected { name } => write!(f, "{name} is unexpected, the model has no such parameter"),
+            Problem::Differs { name, given, needed } => {
+                write!(f, "{name} is {given} in the file, the model needs {needed}")
+            }
+        }
+    }
+}
+
+/// How many problems an error's text lists.
+const LISTED: usize = 8;
+
+fn problems_in_words(problems: &[Problem]) -> String {
+    let mut words: Vec<String> = problems.iter().take(LISTED).map(Problem::to_string).collect();
+    if problems.len() > LISTED {
+        words.push(format!("and {} more", problems.len() - LISTED));
+    }
+    words.join(", ")
+}
+
+fn advice(problems: &[Problem]) -> &'static str {
+    if problems.iter().any(|problem| matches!(problem, Problem::Differs { .. })) {
+        "build the model with the sizes that it was saved with"
+    } else {
+        "load a file of this model, or allow it by LoadOptions::partial()"
+    }
+}

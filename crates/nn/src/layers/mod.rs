@@ -1,0 +1,71 @@
+//! Layers: a file per family.
+
+mod activation;
+mod conv;
+mod dropout;
+mod flatten;
+mod linear;
+mod pool;
+mod sequential;
+
+pub use activation::{ReLU, Sigmoid, Tanh};
+pub use conv::{Conv2d, Conv2dBuilder};
+pub use dropout::Dropout;
+pub use flatten::Flatten;
+pub use linear::{Linear, LinearBuilder};
+pub use pool::{AvgPool2d, MaxPool2d};
+pub use sequential::{Sequential, SequentialBuilder};
+
+use kiln_tensor::Device;
+
+use crate::error::Result;
+use crate::init::Init;
+use crate::module::Module;
+
+/// A description from which a module is built at a place of a network. A layer without parameters is its own description.
+pub trait Build {
+    /// What it builds.
+    type Module: Module + 'static;
+
+    /// Builds it on a device, with first values that follow from its place in the network.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for a description that fits no layer, and the device's errors.
+    fn build(self, device: &Device, init: &Init) -> Result<Self::Module>;
+}
+
+/// Height and width of a window, a step or a border: a number for both, or `[height, width]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size2(pub [usize; 2]);
+
+impl From<usize> for Size2 {
+    fn from(size: usize) -> Size2 {
+        Size2([size, size])
+    }
+}
+
+impl From<[usize; 2]> for Size2 {
+    fn from(size: [usize; 2]) -> Size2 {
+        Size2(size)
+    }
+}
+
+impl From<(usize, usize)> for Size2 {
+    fn from((height, width): (usize, usize)) -> Size2 {
+        Size2([height, width])
+    }
+}
+
+/// A layer without parameters: built as it is, with nothing to visit.
+macro_rules! parameterless {
+    ($layer:ident) => {
+        impl $crate::layers::Build for $layer {
+            type Module = $layer;
+
+            fn build(self, _: &kiln_tensor::Device, _: &$crate::init::Init) -> $crate::error::Result<$layer> {
+                Ok(self)
+            }
+        }
+    };
+}
+pub(crate) use parameterless;

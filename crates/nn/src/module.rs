@@ -1,0 +1,257 @@
+//! Modules: structs that compute and name their parameters.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use kiln_autograd::Var;
+
+use crate::error::{Error, Result};
+use crate::parameter::Parameter;
+use crate::state::{self, LoadOptions, Loaded};
+
+/// A network or a part of one.
+///
+/// ```
+/// use kiln_autograd::Var;
+/// use kiln_nn::{Build, Init, Linear, Module, Result, Visitor};
+/// use kiln_tensor::Device;
+///
+/// struct Residual {
+///     inner: Linear,
+/// }
+///
+/// impl Module for Residual {
+///     fn forward(&self, x: &Var) -> Result<Var> {
+///         Ok(x.add(&self.inner.forward_as("inner", x)?.relu()?)?)
+///     }
+///
+///     fn visit(&self, v: &mut Visitor<'_>) {
+///         v.child("inner", &self.inner);
+///     }
+/// }
+///
+/// # fn main() -> Result<()> {
+/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// let model = Residual { inner: Linear::builder(4, 4).build(&device, &Init::seed(1).child("inner"))? };
+/// assert_eq!(model.parameters().names().collect::<Vec<_>>(), ["inner.weight", "inner.bias"]);
+/// assert_eq!(model.num_parameters(), 4 * 4 + 4);
+/// # Ok(()) }
+/// ```
+pub trait Module: Send + Sync {
+    /// Computes the output for the input `x`, on the tape of `x`.
+    ///
+    /// # Errors
+    /// Those of its operations: shapes that do not fit, a GPU that failed.
+    fn forward(&self, x: &Var) -> Result<Var>;
+
+    /// Names the parameters (`v.param("weight", &self.weight)`) and the parts (`v.child("features", &self.features)`), in a fixed
+    /// order.
+    fn visit(&self, v: &mut Visitor<'_>);
+
+    /// As [`Module::forward`], under the name of the field that holds this module: errors and GPU profiles then say which layer
+    /// it was.
+    ///
+    /// # Errors
+    /// [`Error::Layer`] with the errors of [`Module::forward`].
+    fn forward_as(&self, name: &str, x: &Var) -> Result<Var> {
+        let _scope = x.tensor().device().scope(name);
+        self.forward(x).map_err(|error| error.in_layer(name))
+    }
+
+    /// All parameters with their full names (`features.0.weight`), in the order of the visit: the optimizer's order.
+    fn parameters(&self) -> Parameters {
+        let mut list = Vec::new();
+        let mut collect = |name: &str, parameter: &Parameter| list.push((name.to_string(), parameter.clone()));
+        self.visit(&mut Visitor::new(&mut collect));
+        Parameters(list)
+    }
+
+    /// The parameters by full name, as a list of pairs.
+    fn named_parameters(&self) -> Vec<(String, Parameter)> {
+        self.parameters().0
+    }
+
+    /// The number of elements of all parameters. One that is used under several names counts once.
+    fn num_parameters(&self) -> usize {
+        self.parameters().unique().iter().map(|(_, parameter)| parameter.numel()).sum()
+    }
+
+    /// Freezes the parameter or the part of this name (`features`, `features.0.weight`; an empty name is everything), and returns
+    /// how many parameters these are. A frozen parameter gets no gradient and keeps its value.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is none of this name.
+    fn freeze(&self, prefix: &str) -> Result<usize> {
+        self.parameters().set_frozen("freeze", prefix, true)
+    }
+
+    /// Lets what [`Module::freeze`] froze be trained again.
+    ///
+    /// # Errors
+    /// As [`Module::freeze`].
+    fn unfreeze(&self, prefix: &str) -> Result<usize> {
+        self.parameters().set_frozen("unfreeze", prefix, false)
+    }
+
+    /// Writes all parameters to a safetensors file, by their full names. The file appears whole or not at all: a temporary file
+    /// in the same folder is written, synced and renamed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and the device's first fault.
+    fn save(&self, path: &Path) -> Result<()> {
+        self.save_with(path, &BTreeMap::new())
+    }
+
+    /// As [`Module::save`], with text about the model: its name, its classes. The version of Kiln is added as
+    /// `kiln_version`.
+    ///
+    /// # Errors
+    /// As [`Module::save`].
+    fn save_with(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+        state::save(&self.parameters(), path, metadata)
+    }
+
+    /// Reads all parameters from a safetensors file. Strict: the file has every parameter's name with its shape and type, and
+    /// no other. Nothing is changed if it does not.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with every difference; [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] and [`Error::Header`] for a
+    /// file that cannot be read.
+    fn load(&self, path: &Path) -> Result<()> {
+        self.load_with(path, LoadOptions::new()).map(|_| ())
+    }
+
+    /// As [`Module::load`], as strict as the options say.
+    ///
+    /// # Errors
+    /// As [`Module::load`].
+    fn load_with(&self, path: &Path, options: LoadOptions) -> Result<Loaded> {
+        state::load(&self.parameters(), path, options)
+    }
+}
+
+impl<M: Module + ?Sized> Module for Box<M> {
+    fn forward(&self, x: &Var) -> Result<Var> {
+        (**self).forward(x)
+    }
+
+    fn visit(&self, v: &mut Visitor<'_>) {
+        (**self).visit(v);
+    }
+}
+
+/// Walks through a module and its parts, and builds the full name of each parameter on the way.
+pub struct Visitor<'a> {
+    path: String,
+    found: &'a mut dyn FnMut(&str, &Parameter),
+}
+
+impl<'a> Visitor<'a> {
+    /// A visitor that calls `found` with the full name of each parameter.
+    pub fn new(found: &'a mut dyn FnMut(&str, &Parameter)) -> Visitor<'a> {
+        Visitor { path: String::new(), found }
+    }
+
+    /// Names a parameter.
+    pub fn param(&mut self, name: &str, parameter: &Parameter) {
+        self.under(name, |visitor| (visitor.found)(&visitor.path, parameter));
+    }
+
+    /// Names a part and visits it.
+    pub fn child<M: Module + ?Sized>(&mut self, name: &str, module: &M) {
+        self.under(name, |visitor| module.visit(visitor));
+    }
+
+    fn under(&mut self, name: &str, visit: impl FnOnce(&mut Visitor<'a>)) {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        visit(self);
+        self.path.truncate(length);
+    }
+}
+
+/// Parameters with their full names, in the order of a module's visit.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(Vec<(String, Parameter)>);
+
+impl Parameters {
+    /// Names and parameters, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Parameter)> {
+        self.0.iter().map(|(name, parameter)| (name.as_str(), parameter))
+    }
+
+    /// The names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The parameter of this name.
+    pub fn get(&self, name: &str) -> Option<&Parameter> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, parameter)| parameter)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Each parameter once, under the first of its names.
+    #[must_use]
+    pub fn unique(&self) -> Parameters {
+        let mut seen = HashSet::new();
+        Parameters(self.0.iter().filter(|(_, parameter)| seen.insert(parameter.id())).cloned().collect())
+    }
+
+    /// The parameters of a part (`classifier`), or the one of this full name, for an optimizer of their own.
+    #[must_use]
+    pub fn of(&self, prefix: &str) -> Parameters {
+        Parameters(self.0.iter().filter(|(name, _)| is_within(name, prefix)).cloned().collect())
+    }
+
+    fn set_frozen(&self, what: &'static str, prefix: &str, frozen: bool) -> Result<usize> {
+        let chosen = self.of(prefix);
+        if chosen.is_empty() {
+            let known: Vec<&str> = self.names().take(6).collect();
+            let more = if self.len() > known.len() { ", ..." } else { "" };
+            return Err(Error::argument(
+                what,
+                format!("no parameter or part is named {prefix:?}; parameters are {}{more}", known.join(", ")),
+            ));
+        }
+        for (_, parameter) in chosen.iter() {
+            parameter.set_frozen(frozen);
+        }
+        Ok(chosen.len())
+    }
+}
+
+impl IntoIterator for Parameters {
+    type Item = (String, Parameter);
+    type IntoIter = std::vec::IntoIter<(String, Parameter)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl FromIterator<(String, Parameter)> for Parameters {
+    fn from_iter<I: IntoIterator<Item = (String, Parameter)>>(parameters: I) -> Parameters {
+        Parameters(parameters.into_iter().collect())
+    }
+}
+
+/// Whether a parameter's name is `prefix`, or lies in the part of that name.
+fn is_within(name: &str, prefix: &str) -> bool {
+    match name.strip_prefix(prefix) {
+        Some(rest) => prefix.is_empty() || rest.is_empty() || rest.starts_with('.'),
+        None => false,
+    }
+}

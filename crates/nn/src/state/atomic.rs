@@ -1,0 +1,36 @@
+//! Files that appear whole or not at all.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes a file so that a crash at any moment leaves the old file or the new one: a temporary file in the same folder is
+/// written, synced and renamed, and the folder is synced (on Unix; elsewhere the rename is the file system's promise).
+///
+/// # Errors
+/// [`Error::Io`]; the old file is then as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |action: &'static str| {
+        let file = path.display().to_string();
+        move |source: io::Error| Error::Io { file, action, source }
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-").suffix(".tmp");
+    // Temporary files are private; this one becomes an ordinary file, whose permissions the umask decides.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder).map_err(failed("write a temporary file beside it"))?;
+    file.write_all(bytes).map_err(failed("write"))?;
+    file.as_file().sync_all().map_err(failed("sync"))?;
+    file.persist(path).map_err(|error| failed("rename the temporary file to it")(error.error))?;
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder of"))?;
+    }
+    Ok(())
+}

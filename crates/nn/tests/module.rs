@@ -1,0 +1,171 @@
+//! Names, counts, freezing, layers' shapes and errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use kiln_autograd::{Tape, Var};
+use kiln_nn::{
+    AvgPool2d, Build, Conv2d, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Parameter, ReLU, Result, Sequential,
+    Sgd, Sigmoid, Tanh, Visitor,
+};
+use kiln_tensor::{DType, Device, Tensor};
+
+fn device() -> Device {
+    Device::open_default().unwrap()
+}
+
+fn network(device: &Device) -> Sequential {
+    Sequential::builder()
+        .layer(Conv2d::builder(1, 4, 3).padding(1))
+        .layer(ReLU)
+        .layer(MaxPool2d::new(2))
+        .layer(Sequential::builder().layer(Conv2d::builder(4, 4, 3).groups(2).bias(false)).layer(Tanh))
+        .layer(AvgPool2d::new([2, 1]))
+        .layer(Flatten)
+        .layer(Dropout::new(0.5).unwrap())
+        .layer(Linear::builder(4 * 2 * 4, 3))
+        .layer(Sigmoid)
+        .build(device, &Init::seed(42))
+        .unwrap()
+}
+
+fn names(module: &dyn Module) -> Vec<String> {
+    module.parameters().names().map(String::from).collect()
+}
+
+#[test]
+fn names_follow_the_visit() {
+    let model = network(&device());
+    assert_eq!(names(&model), ["0.weight", "0.bias", "3.0.weight", "7.weight", "7.bias"]);
+    assert_eq!(model.num_parameters(), 4 * 9 + 4 + 4 * 2 * 9 + 3 * 32 + 3);
+    let listed: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(listed, names(&model));
+    assert_eq!(names(&Box::new(model) as &dyn Module).len(), 5);
+}
+
+#[test]
+fn layers_compute_their_shapes() {
+    let device = device();
+    let model = network(&device);
+    let images = Tensor::ones(&device, [2, 1, 12, 12], DType::F32).unwrap();
+    let y = model.forward(&Tape::eval().constant(images.clone())).unwrap();
+    assert_eq!(y.dims::<2>().unwrap(), [2, 3]);
+    // A single axis is flattened to rows of one element.
+    let row = Tape::eval().constant(Tensor::ones(&device, 5, DType::F32).unwrap());
+    assert_eq!(Flatten.forward(&row).unwrap().dims::<2>().unwrap(), [5, 1]);
+}
+
+#[test]
+fn dropout_is_for_training() {
+    let device = device();
+    let x = Tensor::ones(&device, 4000, DType::F32).unwrap();
+    let dropout = Dropout::new(0.25).unwrap();
+    let kept = |tape: &Tape| dropout.forward(&tape.constant(x.clone())).unwrap().to_vec::<f32>().unwrap();
+    assert_eq!(kept(&Tape::eval()), vec![1.0; 4000]);
+    let trained = kept(&Tape::train_seeded(1));
+    assert!(trained.iter().all(|&value| value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+    let zeros = trained.iter().filter(|&&value| value == 0.0).count();
+    assert!((850..1150).contains(&zeros), "{zeros} of 4000 dropped");
+    assert_eq!(trained, kept(&Tape::train_seeded(1)));
+    assert_ne!(trained, kept(&Tape::train_seeded(2)));
+}
+
+#[test]
+fn frozen_parameters_stay() {
+    let device = device();
+    let model = Sequential::builder()
+        .layer(Linear::builder(4, 4))
+        .layer(ReLU)
+        .layer(Linear::builder(4, 1))
+        .build(&device, &Init::seed(42))
+        .unwrap();
+    assert_eq!(model.freeze("0").unwrap(), 2);
+    let before: Vec<Vec<f32>> = model.parameters().iter().map(|(_, p)| p.value().to_vec().unwrap()).collect();
+    let mut optim = Sgd::new(model.parameters(), 0.1);
+    let mut step = || {
+        let x = Tape::train().constant(Tensor::ones(&device, [8, 4], DType::F32).unwrap());
+        let gradients = model.forward(&x).unwrap().square().unwrap().sum(&[], false).unwrap().backward().unwrap();
+        optim.step(&gradients).unwrap();
+        gradients
+    };
+    let gradients = step();
+    let moved = |before: &[Vec<f32>]| -> Vec<bool> {
+        let values = model.parameters().into_iter().map(|(_, p)| p.value().to_vec::<f32>().unwrap());
+        values.zip(before).map(|(now, before)| now != *before).collect()
+    };
+    assert_eq!(moved(&before), [false, false, true, true]);
+    let frozen = model.parameters().get("0.weight").unwrap().clone();
+    assert!(frozen.gradient(&gradients).is_none() && frozen.is_frozen());
+
+    assert_eq!(model.unfreeze("").unwrap(), 4);
+    step();
+    assert_eq!(moved(&before), [true; 4]);
+    assert_eq!(
+        model.freeze("1").unwrap_err().to_string(),
+        "freeze: no parameter or part is named \"1\"; parameters are 0.weight, 0.bias, 2.weight, 2.bias"
+    );
+}
+
+/// Uses one weight twice.
+struct Tied {
+    weight: Parameter,
+}
+
+impl Module for Tied {
+    fn forward(&self, x: &Var) -> Result<Var> {
+        let weight = self.weight.on(x.tape());
+        Ok(x.mul(&weight)?.mul(&self.weight.on(x.tape()))?)
+    }
+
+    fn visit(&self, v: &mut Visitor<'_>) {
+        v.param("first", &self.weight);
+        v.param("second", &self.weight);
+    }
+}
+
+#[test]
+fn a_shared_parameter_counts_and_moves_once() {
+    let device = device();
+    let model = Tied { weight: Parameter::new(Tensor::full(&device, 2, 3.0, DType::F32).unwrap()) };
+    assert_eq!((names(&model), model.num_parameters()), (vec!["first".to_string(), "second".to_string()], 2));
+    let x = Tape::train().constant(Tensor::ones(&device, 2, DType::F32).unwrap());
+    let gradients = model.forward(&x).unwrap().sum(&[], false).unwrap().backward().unwrap();
+    Sgd::new(model.parameters(), 0.5).step(&gradients).unwrap();
+    // d(w^2)/dw = 6, so 3 - 0.5 * 6, once.
+    assert_eq!(model.weight.value().to_vec::<f32>().unwrap(), [0.0, 0.0]);
+}
+
+#[test]
+fn errors_name_the_layer_and_the_arguments() {
+    let device = device();
+    let told = |error: kiln_nn::Error| error.to_string();
+    let init = Init::seed(1);
+    assert_eq!(
+        told(Linear::new(&device, &init, 0, 3).unwrap_err()),
+        "Linear: in_features = 0, out_features = 3; both must be at least 1"
+    );
+    assert_eq!(
+        told(Conv2d::builder(3, 8, 3).stride(0).build(&device, &init).unwrap_err()),
+        "Conv2d: in_channels = 3, out_channels = 8, kernel = [3, 3], stride = [0, 0], dilation = [1, 1], groups = 1; each must be \
+         at least 1"
+    );
+    assert_eq!(
+        told(Conv2d::builder(3, 8, 3).groups(2).build(&device, &init).unwrap_err()),
+        "Conv2d: groups = 2 divides not both in_channels = 3 and out_channels = 8; pass channels that are multiples of groups"
+    );
+    assert_eq!(told(Dropout::new(1.5).unwrap_err()), "Dropout: p = 1.5; pass a probability from 0 to 1");
+    assert_eq!(told(Dropout::new(f64::NAN).unwrap_err()), "Dropout: p = NaN; pass a probability from 0 to 1");
+    let parameter = Parameter::new(Tensor::ones(&device, [2, 3], DType::F32).unwrap());
+    assert_eq!(
+        told(parameter.set(Tensor::ones(&device, [3, 2], DType::F32).unwrap()).unwrap_err()),
+        "Parameter::set: f32 [3, 2] for a parameter of f32 [2, 3]; pass a tensor of this shape and type"
+    );
+    assert_eq!(
+        told(parameter.set(Tensor::ones(&device, [2, 3], DType::I32).unwrap()).unwrap_err()),
+        "Parameter::set: i32 [2, 3] for a parameter of f32 [2, 3]; pass a tensor of this shape and type"
+    );
+
+    let bad = Sequential::builder().layer(ReLU).layer(Linear::builder(3, 0)).build(&device, &init).unwrap_err();
+    assert_eq!(told(bad), "1: Linear: in_features = 3, out_features = 0; both must be at least 1");
+    let image = Tape::eval().constant(Tensor::ones(&device, [1, 2, 12, 12], DType::F32).unwrap());
+    let error = told(network(&device).forward_as("features", &image).unwrap_err());
+    assert!(error.starts_with("features.0: conv2d: "), "{error}");
+}

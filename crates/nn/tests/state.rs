@@ -1,0 +1,283 @@
+//! Weights files: what is written is read again to the bit, by Kiln and by others, and what is damaged is told.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kiln_nn::{
+    Build, Init, Linear, LoadOptions, Loaded, MAX_HEADER_BYTES, Module, ReLU, Sequential, StateFile, write_atomically,
+};
+use kiln_tensor::{Device, Tensor};
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+struct Bench {
+    device: Device,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { device: Device::open_default().unwrap(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn model(&self, seed: u64) -> Sequential {
+        Sequential::builder()
+            .layer(Linear::builder(5, 4))
+            .layer(ReLU)
+            .layer(Linear::builder(4, 3))
+            .build(&self.device, &Init::seed(seed))
+            .unwrap()
+    }
+
+    /// A file with these bytes.
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// What opening a file with these bytes says, without the path.
+    fn told(&self, bytes: &[u8]) -> String {
+        let path = self.file("bad.safetensors", bytes);
+        let error = StateFile::open(&path).unwrap_err().to_string();
+        error.strip_prefix(&format!("{}: ", path.display())).expect(&error).to_string()
+    }
+}
+
+fn bits(model: &dyn Module) -> Vec<Vec<u32>> {
+    let parameters = model.parameters();
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    parameters.iter().map(|(_, p)| bits(p.value().to_vec::<f32>().unwrap())).collect()
+}
+
+/// A file with this header and so many bytes of data.
+fn with_header(header: &str, data: usize) -> Vec<u8> {
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + data, 0);
+    bytes
+}
+
+#[test]
+fn a_round_trip_keeps_every_bit() {
+    let bench = Bench::new();
+    let (model, other) = (bench.model(1), bench.model(2));
+    // Values that a detour through text or arithmetic would change.
+    let odd = [f32::NAN, f32::INFINITY, -0.0, f32::MIN_POSITIVE / 4.0];
+    let bias = model.parameters().get("0.bias").unwrap().clone();
+    bias.set(Tensor::from_slice(&bench.device, 4, &odd).unwrap()).unwrap();
+    let path = bench.path("model.safetensors");
+    let metadata = BTreeMap::from([("model".to_string(), "two \"layers\"\n".to_string())]);
+    model.save_with(&path, &metadata).unwrap();
+    assert_ne!(bits(&other), bits(&model));
+    other.load(&path).unwrap();
+    assert_eq!(bits(&other), bits(&model));
+
+    let file = StateFile::open(&path).unwrap();
+    assert_eq!(file.metadata()["model"], "two \"layers\"\n");
+    assert_eq!(file.metadata()["kiln_version"], env!("CARGO_PKG_VERSION"));
+    // The same tensors and text give the same bytes.
+    let again = bench.path("again.safetensors");
+    other.save_with(&again, &metadata).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
+}
+
+#[test]
+fn other_programs_and_kiln_read_each_others_files() {
+    let bench = Bench::new();
+    let model = bench.model(1);
+    let path = bench.path("kiln.safetensors");
+    model.save(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 4);
+    let weight: Vec<f32> = bytemuck::pod_collect_to_vec(file.tensor("2.weight").unwrap().data());
+    assert_eq!(weight, model.parameters().get("2.weight").unwrap().value().to_vec::<f32>().unwrap());
+
+    let theirs = bench.path("theirs.safetensors");
+    let tensors: Vec<_> = file.tensors();
+    safetensors::serialize_to_file(tensors, None, &theirs).unwrap();
+    let other = bench.model(2);
+    other.load(&theirs).unwrap();
+    assert_eq!(bits(&other), bits(&model));
+}
+
+#[test]
+fn a_save_replaces_the_file_and_leaves_nothing_else() {
+    let bench = Bench::new();
+    let path = bench.file("model.safetensors", b"old");
+    bench.model(1).save(&path).unwrap();
+    bench.model(2).save(&path).unwrap();
+    let names: Vec<_> = fs::read_dir(bench.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["model.safetensors"]);
+    bench.model(3).load(&path).unwrap();
+}
+
+#[test]
+fn a_save_that_fails_says_where_and_leaves_the_old_file() {
+    let bench = Bench::new();
+    let missing = bench.path("no such folder").join("model.safetensors");
+    let error = bench.model(1).save(&missing).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot write a temporary file beside it: ", missing.display())), "{error}");
+    // A folder in its place: the rename fails, and no temporary file stays.
+    let folder = bench.path("taken");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("inside"), "kept").unwrap();
+    let error = write_atomically(&folder, b"new").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot rename the temporary file to it: ", folder.display())), "{error}");
+    let names: Vec<_> = fs::read_dir(bench.folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["taken"]);
+}
+
+#[test]
+fn loading_is_strict_and_changes_nothing_where_it_fails() {
+    let bench = Bench::new();
+    let path = bench.path("model.safetensors");
+    bench.model(1).save(&path).unwrap();
+    let wider = Sequential::builder()
+        .layer(Linear::builder(5, 4))
+        .layer(ReLU)
+        .layer(Linear::builder(4, 7))
+        .build(&bench.device, &Init::seed(2))
+        .unwrap();
+    let before = bits(&wider);
+    assert_eq!(
+        wider.load(&path).unwrap_err().to_string(),
+        format!(
+            "{} does not fit the model: 2.weight is f32 [3, 4] in the file, the model needs f32 [7, 4], 2.bias is f32 [3] in the \
+             file, the model needs f32 [7]; build the model with the sizes that it was saved with",
+            path.display()
+        )
+    );
+    // Shapes have to fit in any case.
+    assert!(wider.load_with(&path, LoadOptions::partial()).is_err());
+    assert_eq!(bits(&wider), before);
+
+    let renamed = Sequential::builder()
+        .layer(Linear::builder(5, 4))
+        .layer(Linear::builder(4, 3).bias(false))
+        .build(&bench.device, &Init::seed(2))
+        .unwrap();
+    assert_eq!(
+        renamed.load(&path).unwrap_err().to_string(),
+        format!(
+            "{} does not fit the model: 1.weight is missing in the file, 2.bias is unexpected, the model has no such parameter, \
+             2.weight is unexpected, the model has no such parameter; load a file of this model, or allow it by \
+             LoadOptions::partial()",
+            path.display()
+        )
+    );
+    let loaded = renamed.load_with(&path, LoadOptions::partial()).unwrap();
+    let expected = Loaded { missing: vec!["1.weight".into()], unexpected: vec!["2.bias".into(), "2.weight".into()] };
+    assert_eq!(loaded, expected);
+    assert_eq!(bits(&renamed)[..2], bits(&bench.model(1))[..2]);
+}
+
+#[test]
+fn another_element_type_is_told() {
+    let bench = Bench::new();
+    let layer = Linear::builder(1, 2).bias(false).build(&bench.device, &Init::seed(1)).unwrap();
+    let bytes = with_header(r#"{"weight":{"dtype":"I32","shape":[2,1],"data_offsets":[0,8]}}"#, 8);
+    let path = bench.file("ints.safetensors", &bytes);
+    assert_eq!(
+        layer.load(&path).unwrap_err().to_string(),
+        format!(
+            "{} does not fit the model: weight is i32 [2, 1] in the file, the model needs f32 [2, 1]; build the model with the \
+             sizes that it was saved with",
+            path.display()
+        )
+    );
+}
+
+#[test]
+fn damaged_files_are_told() {
+    let bench = Bench::new();
+    let path = bench.path("model.safetensors");
+    bench.model(1).save(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let damaged = "it is no safetensors file, or it is damaged: save it again";
+
+    let cut = bench.told(&whole[..whole.len() - 1]);
+    let expected = format!("holds {} bytes, its header declares {}", whole.len() - 1, whole.len());
+    assert_eq!(cut, format!("{expected}; it is cut off: copy or save it again"));
+    let cut = bench.told(&whole[..40]);
+    assert!(cut.starts_with("holds 40 bytes, its header declares ") && cut.ends_with("save it again"), "{cut}");
+    assert_eq!(bench.told(b"abc"), format!("the file has 3 bytes, a header's length alone takes 8; {damaged}"));
+    assert_eq!(bench.told(b""), format!("the file has 0 bytes, a header's length alone takes 8; {damaged}"));
+    let mut longer = whole.clone();
+    longer.push(0);
+    let expected = format!("the file has {} bytes, its header declares {}; {damaged}", whole.len() + 1, whole.len());
+    assert_eq!(bench.told(&longer), expected);
+    let text = bench.told(b"These are no weights but a letter to you.");
+    assert_eq!(
+        text,
+        format!("the header would take 8241904413164529748 bytes, at most {MAX_HEADER_BYTES} are read; {damaged}")
+    );
+    // Every cut and every flipped byte of the header is an error or a file that can be read, never a panic.
+    for at in 0..whole.len().min(400) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x55;
+        for bytes in [&whole[..at], &flipped] {
+            let path = bench.file("bad.safetensors", bytes);
+            let _ = bench.model(2).load(&path);
+        }
+    }
+}
+
+#[test]
+fn headers_that_lie_are_told() {
+    let bench = Bench::new();
+    let entry = |dtype: &str, shape: &str, offsets: &str| {
+        format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
+    };
+    let huge = u64::MAX;
+    let cases = [
+        (entry("F32", "[2]", "[0,4]"), "w is f32 [2] and lies at bytes 0..4, which does not fit"),
+        (entry("F32", "[2]", "[8,0]"), "w is f32 [2] and lies at bytes 8..0, which does not fit"),
+        (entry("F32", "[2]", "[4,12]"), "w starts at byte 67, the tensor before it ends at 63"),
+        (entry("BF16", "[2]", "[0,4]"), "w has elements of type \"BF16\", which Kiln does not read; it reads F32, F16, I32, U32 and U8"),
+        (entry("F32", "[1,1,1,1,1,1,1]", "[0,4]"), "w has 7 axes, at most 6 are read"),
+        (
+            entry("F32", "[4294967296,4294967296]", "[0,4]"),
+            "w is f32 [4294967296, 4294967296] and lies at bytes 0..4, which does not fit",
+        ),
+        (
+            entry("U8", "[1]", &format!("[{},{huge}]", huge - 1)),
+            "w lies at bytes 18446744073709551614..18446744073709551615, beyond any file",
+        ),
+        (
+            r#"{"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_string(),
+            "the header is not understood: two tensors are named \"w\" at line 1 column 105",
+        ),
+    ];
+    for (header, expected) in cases {
+        let told = bench.told(&with_header(&header, 12));
+        assert_eq!(told, format!("{expected}; it is no safetensors file, or it is damaged: save it again"), "{header}");
+    }
+    let overlap =
+        r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
+    assert!(bench.told(&with_header(overlap, 6)).starts_with("b starts at byte "));
+    // A petabyte that is not there is not allocated.
+    let absent = entry("U8", "[1125899906842624]", "[0,1125899906842624]");
+    assert!(bench.told(&with_header(&absent, 8)).contains("its header declares 1125899906842"));
+}
+
+#[test]
+fn paths_that_are_no_files_are_told() {
+    let bench = Bench::new();
+    let model = bench.model(1);
+    let told = |path: &Path| model.load(path).unwrap_err().to_string();
+    let folder = bench.folder.path();
+    assert_eq!(
+        told(folder),
+        format!("{}: is not a regular file; pass the path of a .safetensors file", folder.display())
+    );
+    let missing = bench.path("missing.safetensors");
+    assert!(told(&missing).starts_with(&format!("{}: cannot open: ", missing.display())));
+}
