@@ -1,1 +1,23 @@
-//! placeholder
+//! Kiln's vision models, each in a file of its own, under torchvision's parameter names where torchvision has the model.
+//!
+//! [`Model`] lists them by name with what a program needs to feed them; [`lenet5`] and its like build one directly.
+//!
+//! ```
+//! use kiln_autograd::Tape;
+//! use kiln_nn::{Init, Module};
+//! use kiln_tensor::{DType, Device, Tensor};
+//!
+//! # fn main() -> Result<(), kiln_nn::Error> {
+//! # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+//! let model = kiln_vision::lenet5(&device, Init::seed(42), 10)?;
+//! let images = Tape::eval().constant(Tensor::zeros(&device, [4, 1, 28, 28], DType::F32)?);
+//! assert_eq!(model.forward(&images)?.dims::<2>()?, [4, 10]);
+//! # Ok(())
+//! # }
+//! ```
+
+mod lenet;
+mod model;
+
+pub use lenet::{LeNet5, lenet5};
+pub use model::Model;

@@ -1,0 +1,64 @@
+//! LeNet-5: its names, its size and its errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use kiln_autograd::Tape;
+use kiln_nn::{Init, Module};
+use kiln_tensor::{DType, Device, Tensor};
+use kiln_vision::{Model, lenet5};
+
+#[test]
+fn parameters_have_torchvisions_form_of_names() {
+    let device = Device::open_default().unwrap();
+    let model = lenet5(&device, Init::seed(42), 10).unwrap();
+    let shapes: Vec<(String, Vec<usize>)> =
+        model.parameters().iter().map(|(name, p)| (name.to_string(), p.shape().to_vec())).collect();
+    let expected: [(&str, &[usize]); 10] = [
+        ("features.0.weight", &[6, 1, 5, 5]),
+        ("features.0.bias", &[6]),
+        ("features.3.weight", &[16, 6, 5, 5]),
+        ("features.3.bias", &[16]),
+        ("classifier.0.weight", &[120, 400]),
+        ("classifier.0.bias", &[120]),
+        ("classifier.2.weight", &[84, 120]),
+        ("classifier.2.bias", &[84]),
+        ("classifier.4.weight", &[10, 84]),
+        ("classifier.4.bias", &[10]),
+    ];
+    assert_eq!(shapes, expected.map(|(name, shape)| (name.to_string(), shape.to_vec())));
+    assert_eq!(model.num_parameters(), 61_706);
+}
+
+#[test]
+fn every_model_takes_its_input_and_has_its_head() {
+    let device = Device::open_default().unwrap();
+    let mut names: Vec<&str> = Model::ALL.iter().map(|model| model.name).collect();
+    for description in Model::ALL {
+        let model = description.build(&device, Init::seed(1), 7).unwrap();
+        let head = model.parameters().get(description.head).unwrap().shape().to_vec();
+        assert_eq!(head[0], 7, "{}", description.name);
+        let [c, h, w] = description.input;
+        assert_eq!((description.mean.len(), description.std.len()), (c, c));
+        let images = Tensor::zeros(&device, [3, c, h, w], DType::F32).unwrap();
+        let logits = model.forward(&Tape::eval().constant(images)).unwrap();
+        assert_eq!(logits.dims::<2>().unwrap(), [3, 7], "{}", description.name);
+        assert_eq!(Model::find(description.name).unwrap().about, description.about);
+    }
+    names.sort();
+    names.dedup();
+    assert_eq!(names, Model::ALL.iter().map(|model| model.name).collect::<Vec<_>>());
+}
+
+#[test]
+fn wrong_input_is_told_with_the_layer() {
+    let device = Device::open_default().unwrap();
+    assert_eq!(lenet5(&device, Init::seed(1), 0).unwrap_err().to_string(), "lenet5: classes = 0; pass at least 1");
+    let model = lenet5(&device, Init::seed(1), 10).unwrap();
+    let told = |shape: [usize; 4]| {
+        let images = Tape::eval().constant(Tensor::zeros(&device, shape, DType::F32).unwrap());
+        model.forward(&images).unwrap_err().to_string()
+    };
+    let channels = told([1, 3, 28, 28]);
+    assert!(channels.starts_with("features.0: conv2d: "), "{channels}");
+    let size = told([1, 1, 32, 32]);
+    assert!(size.starts_with("classifier.0: linear: "), "{size}");
+}
