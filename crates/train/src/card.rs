@@ -1,0 +1,70 @@
+//! What a weights file says about its model.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+
+/// What has to be known beside the weights to use a classifier. Kept as text in the weights file, under the keys `model`,
+/// `classes`, `mean` and `std`; the last three are JSON lists.
+///
+/// ```
+/// use kiln_train::ModelCard;
+/// let card = ModelCard {
+///     model: "lenet5".to_string(),
+///     classes: vec!["cat".to_string(), "dog".to_string()],
+///     mean: vec![0.5],
+///     std: vec![0.25],
+/// };
+/// assert_eq!(card.to_metadata()["classes"], r#"["cat","dog"]"#);
+/// assert_eq!(ModelCard::from_metadata(&card.to_metadata())?, Some(card));
+/// # Ok::<(), kiln_train::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelCard {
+    /// The name of the model.
+    pub model: String,
+    /// The names of the classes, of label 0 first.
+    pub classes: Vec<String>,
+    /// The mean of each channel that images are normalised with, of pixels scaled to 0..1.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+impl ModelCard {
+    /// As text for a weights file.
+    pub fn to_metadata(&self) -> BTreeMap<String, String> {
+        let list = |values: &[f32]| format!("[{}]", values.iter().map(f32::to_string).collect::<Vec<_>>().join(","));
+        let classes: Vec<serde_json::Value> = self.classes.iter().map(|name| name.as_str().into()).collect();
+        BTreeMap::from([
+            ("model".to_string(), self.model.clone()),
+            ("classes".to_string(), serde_json::Value::from(classes).to_string()),
+            ("mean".to_string(), list(&self.mean)),
+            ("std".to_string(), list(&self.std)),
+        ])
+    }
+
+    /// From a weights file's text. `None` where it has no such text: the file was not written by Kiln.
+    ///
+    /// # Errors
+    /// [`Error::Card`] for text that is not understood.
+    pub fn from_metadata(metadata: &BTreeMap<String, String>) -> Result<Option<ModelCard>> {
+        let Some(model) = metadata.get("model") else { return Ok(None) };
+        let text = |key: &str| metadata.get(key).cloned().unwrap_or_default();
+        let numbers = |what: &'static str| {
+            let given = text(what);
+            serde_json::from_str::<Vec<f32>>(&given).map_err(|_| Error::Card {
+                what,
+                given,
+                needed: "a JSON list of numbers",
+            })
+        };
+        let given = text("classes");
+        let classes: Vec<String> = serde_json::from_str(&given).map_err(|_| Error::Card {
+            what: "classes",
+            given,
+            needed: "a JSON list of names",
+        })?;
+        Ok(Some(ModelCard { model: model.clone(), classes, mean: numbers("mean")?, std: numbers("std")? }))
+    }
+}

@@ -1,0 +1,69 @@
+//! What can be wrong with training.
+
+use std::io;
+
+/// The result of training.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of training or evaluation. Its text says what was given, what is needed and what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] kiln_data::Error),
+    /// The model, the optimizer or a weights file failed.
+    #[error(transparent)]
+    Nn(#[from] kiln_nn::Error),
+    /// The tape failed.
+    #[error(transparent)]
+    Autograd(#[from] kiln_autograd::Error),
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Tensor(#[from] kiln_tensor::Error),
+    /// An argument out of its range.
+    #[error("{what}: {message}")]
+    Argument {
+        /// The function or setting.
+        what: &'static str,
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+    /// The loss is no longer a number.
+    #[error(
+        "training diverged: the loss of step {step} is {loss}; use a smaller learning rate or a schedule with warm-up, and \
+         check that the data holds what its labels say"
+    )]
+    Diverged {
+        /// The first such step, from 1.
+        step: u64,
+        /// Its loss: NaN or infinite.
+        loss: f32,
+    },
+    /// A file or folder could not be made or written.
+    #[error("{file}: cannot {action}: {source}; choose another folder, or make room in it")]
+    Io {
+        /// The file or folder.
+        file: String,
+        /// What was attempted.
+        action: &'static str,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A weights file's text about its model that is not understood.
+    #[error("{what} in the weights file is {given:?}; needs {needed}: save the weights again with kiln train")]
+    Card {
+        /// The key of the text.
+        what: &'static str,
+        /// The text.
+        given: String,
+        /// What it should be.
+        needed: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn argument(what: &'static str, message: impl Into<String>) -> Error {
+        Error::Argument { what, message: message.into() }
+    }
+}

@@ -1,0 +1,344 @@
+//! Batches on the GPU, evaluation, the training loop and its files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+
+use kiln_autograd::Var;
+use kiln_data::{Dataset, Splits};
+use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
+use kiln_tensor::{Device, Tensor};
+use kiln_train::{
+    EpochMetrics, Error, Feed, FitOptions, Length, METRICS_FILE, ModelCard, Normalize, Observer, Report, Run, Silent,
+    ToDevice, WEIGHTS_FILE, evaluate, fit,
+};
+
+fn device() -> Device {
+    Device::open_default().unwrap()
+}
+
+/// Images of 2x2 pixels of two channels: class 1 is bright in the first channel, class 0 in the second.
+fn samples(n: usize) -> Dataset {
+    let image = |index: usize| {
+        let bright = 150 + (index * 37 % 100) as u8;
+        let dark = (index * 53 % 100) as u8;
+        if index % 2 == 1 {
+            [bright, bright, bright, bright, dark, dark, dark, dark]
+        } else {
+            [dark, dark, dark, dark, bright, bright, bright, bright]
+        }
+    };
+    let images = (0..n).flat_map(image).collect();
+    Dataset::from_memory(images, [n, 2, 2, 2], (0..n).map(|index| (index % 2) as u32).collect(), ["second", "first"])
+        .unwrap()
+}
+
+fn splits() -> Splits {
+    Splits { train: samples(50), test: samples(22) }
+}
+
+/// A linear classifier of whole images.
+struct Classifier(Linear);
+
+impl Classifier {
+    fn new(device: &Device) -> Classifier {
+        Classifier(Linear::new(device, &Init::seed(3), 8, 2).unwrap())
+    }
+}
+
+impl Module for Classifier {
+    fn forward(&self, x: &Var) -> Result<Var> {
+        self.0.forward(&Flatten.forward(x)?)
+    }
+
+    fn visit(&self, v: &mut Visitor<'_>) {
+        v.child("linear", &self.0);
+    }
+}
+
+#[test]
+fn batches_are_normalised_on_the_gpu() {
+    let device = device();
+    let batch = samples(3).loader(3).epochs(1).next().unwrap().unwrap();
+    let (images, labels) = batch.to(&device).unwrap();
+    assert_eq!(labels.to_vec::<i32>().unwrap(), [0, 1, 0]);
+    assert_eq!(images.dims::<4>().unwrap(), [3, 2, 2, 2]);
+    for (pixel, byte) in images.to_vec::<f32>().unwrap().iter().zip(&batch.images) {
+        assert!((pixel - f32::from(*byte) / 255.0).abs() < 1e-7);
+    }
+    let (mean, std) = ([0.25f32, 0.75], [0.5f32, 0.125]);
+    let normalize = Normalize::new(&mean, &std).unwrap();
+    // Twice: the second time the factors are already on the device.
+    for _ in 0..2 {
+        let (images, _) = batch.to_normalized(&device, &normalize).unwrap();
+        for (at, (pixel, byte)) in images.to_vec::<f32>().unwrap().iter().zip(&batch.images).enumerate() {
+            let channel = at / 4 % 2;
+            let expected = (f32::from(*byte) / 255.0 - mean[channel]) / std[channel];
+            assert!((pixel - expected).abs() < 2e-6, "{pixel}, {expected}");
+        }
+    }
+    // Another device than the first gets factors of its own.
+    let (images, _) = batch.to_normalized(&self::device(), &normalize).unwrap();
+    assert_eq!(images.numel(), 24);
+}
+
+#[test]
+fn normalising_is_checked() {
+    let told = |mean: &[f32], std: &[f32]| Normalize::new(mean, std).unwrap_err().to_string();
+    let needs = "needs one of each for every channel, finite, std above 0";
+    assert_eq!(told(&[0.5], &[]), format!("Normalize: mean [0.5] and std []; {needs}"));
+    assert_eq!(told(&[0.5], &[0.0]), format!("Normalize: mean [0.5] and std [0.0]; {needs}"));
+    assert_eq!(told(&[f32::NAN], &[1.0]), format!("Normalize: mean [NaN] and std [1.0]; {needs}"));
+    let batch = samples(1).loader(1).epochs(1).next().unwrap().unwrap();
+    let grey = Normalize::new(&[0.5], &[0.5]).unwrap();
+    assert_eq!(
+        batch.to_normalized(&device(), &grey).unwrap_err().to_string(),
+        "Normalize: images of 2 channels with mean [0.5] and std [0.5]; needs one of each for every channel"
+    );
+}
+
+#[test]
+fn evaluation_weighs_every_sample_alike() {
+    let device = device();
+    let model = Classifier::new(&device);
+    let whole = evaluate(&model, &samples(22), &Feed::new(&device).batch(22)).unwrap();
+    // 22 in batches of 5: the last has 2.
+    let parts = evaluate(&model, &samples(22), &Feed::new(&device).batch(5).workers(2)).unwrap();
+    assert_eq!((parts.samples, parts.accuracy), (22, whole.accuracy));
+    assert!((parts.loss - whole.loss).abs() < 1e-6, "{} in parts, {} as a whole", parts.loss, whole.loss);
+
+    // By hand, on the processor.
+    let (weight, bias) = (model.0.weight().value(), model.0.bias().unwrap().value());
+    let (weight, bias) = (weight.to_vec::<f32>().unwrap(), bias.to_vec::<f32>().unwrap());
+    let (mut loss, mut hits) = (0.0, 0);
+    for index in 0..22 {
+        let sample = samples(22).get(index).unwrap();
+        let logit = |class: usize| {
+            let pixels = sample.image.iter().zip(&weight[class * 8..]);
+            pixels.map(|(&byte, &w)| f64::from(byte) / 255.0 * f64::from(w)).sum::<f64>() + f64::from(bias[class])
+        };
+        let logits = [logit(0), logit(1)];
+        loss += (logits[0].exp() + logits[1].exp()).ln() - logits[sample.label as usize];
+        hits += usize::from((logits[1] > logits[0]) == (sample.label == 1));
+    }
+    assert!((whole.loss - loss / 22.0).abs() < 1e-5, "{} and {}", whole.loss, loss / 22.0);
+    assert_eq!(whole.accuracy, hits as f64 / 22.0);
+    let (none, _) = samples(4).split(0.0, 0).unwrap();
+    assert_eq!(
+        evaluate(&model, &none, &Feed::new(&device)).unwrap_err().to_string(),
+        "evaluate: the dataset is empty; pass one with at least one sample"
+    );
+}
+
+/// Keeps all that it is told.
+#[derive(Default)]
+struct Heard {
+    runs: Vec<Run>,
+    steps: Vec<u64>,
+    reports: Vec<Report>,
+    epochs: Vec<EpochMetrics>,
+    finished: bool,
+}
+
+impl Observer for Heard {
+    fn start(&mut self, run: &Run) {
+        self.runs.push(*run);
+    }
+
+    fn before_step(&mut self, step: u64) -> kiln_train::Result<()> {
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn report(&mut self, report: &Report) {
+        self.reports.push(*report);
+    }
+
+    fn epoch(&mut self, metrics: &EpochMetrics) {
+        self.epochs.push(*metrics);
+    }
+
+    fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+#[test]
+fn a_run_learns_reports_and_leaves_its_files() {
+    let device = device();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("deep").join("run");
+    let model = Classifier::new(&device);
+    let mut optim = Sgd::new(model.parameters(), 0.5).momentum(0.9);
+    let card = ModelCard {
+        model: "classifier".into(),
+        classes: vec!["second".into(), "first".into()],
+        mean: vec![0.5, 0.5],
+        std: vec![0.25, 0.3],
+    };
+    let options = FitOptions::new(Length::Epochs(4))
+        .seed(1)
+        .schedule(Schedule::cosine(2))
+        .report_every(3)
+        .out(&out)
+        .metadata(card.to_metadata());
+    let feed = Feed::new(&device).batch(8);
+    let mut heard = Heard::default();
+    let history = fit(&model, &mut optim, &splits(), &feed, &options, &mut heard).unwrap();
+
+    // 50 samples in batches of 8: 7 steps, reports after 3, 6, 7 | 9, 12, 14 | ...
+    let run = Run { steps: 28, epochs: 4, steps_per_epoch: 7, train_samples: 50, test_samples: 22 };
+    assert_eq!(heard.runs, [run]);
+    assert_eq!(heard.steps, (0..28).collect::<Vec<_>>());
+    let reported: Vec<(u64, u64)> = heard.reports.iter().map(|report| (report.epoch, report.step)).collect();
+    assert_eq!(
+        reported,
+        [(1, 3), (1, 6), (1, 7), (2, 9), (2, 12), (2, 14), (3, 15), (3, 18), (3, 21), (4, 24), (4, 27), (4, 28)]
+    );
+    assert!(heard.finished && heard.epochs == history);
+    assert!(heard.reports[0].lr > heard.reports[11].lr);
+    assert_eq!(optim.lr(), 0.5);
+
+    assert_eq!(history.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(history[3].train_loss < 0.5 * history[0].train_loss, "{history:?}");
+    assert_eq!(history[3].test_acc, 1.0);
+    let evaluated = evaluate(&model, &splits().test, &feed).unwrap();
+    assert_eq!((evaluated.loss, evaluated.accuracy), (history[3].test_loss, history[3].test_acc));
+
+    let text = fs::read_to_string(out.join(METRICS_FILE)).unwrap();
+    let lines: Vec<EpochMetrics> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines, history);
+    let first: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let keys: Vec<&str> = first.keys().map(String::as_str).collect();
+    let mut expected = ["epoch", "train_loss", "train_acc", "test_loss", "test_acc", "seconds", "images_per_s"];
+    expected.sort();
+    assert_eq!(
+        {
+            let mut keys = keys;
+            keys.sort();
+            keys
+        },
+        expected
+    );
+
+    let weights = out.join(WEIGHTS_FILE);
+    let file = StateFile::open(&weights).unwrap();
+    assert_eq!(ModelCard::from_metadata(file.metadata()).unwrap(), Some(card));
+    let loaded = Classifier::new(&device);
+    loaded.load(&weights).unwrap();
+    assert_eq!(evaluate(&loaded, &splits().test, &feed).unwrap(), evaluated);
+}
+
+#[test]
+fn a_run_of_steps_ends_within_an_epoch_and_starts_its_files_anew() {
+    let device = device();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(METRICS_FILE), "a line of an earlier run\n").unwrap();
+    let model = Classifier::new(&device);
+    let mut optim = Sgd::new(model.parameters(), 0.1);
+    let options = FitOptions::new(Length::Steps(10)).out(folder.path());
+    let feed = Feed::new(&device).batch(8);
+    let history = fit(&model, &mut optim, &splits(), &feed, &options, &mut Silent).unwrap();
+    assert_eq!(history.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(fs::read_to_string(folder.path().join(METRICS_FILE)).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn reports_do_not_change_the_result() {
+    let device = device();
+    let run = |every: u64, workers: usize| -> Vec<u32> {
+        let model = Classifier::new(&device);
+        let mut optim = Sgd::new(model.parameters(), 0.1).momentum(0.9);
+        let options = FitOptions::new(Length::Epochs(2)).seed(9).report_every(every);
+        let feed = Feed::new(&device).batch(8).workers(workers);
+        fit(&model, &mut optim, &splits(), &feed, &options, &mut Silent).unwrap();
+        model.0.weight().value().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+    };
+    assert_eq!(run(1, 1), run(100, 4));
+}
+
+#[test]
+fn a_loss_that_is_no_number_ends_the_run_with_its_step() {
+    let device = device();
+    let model = Classifier::new(&device);
+    // A single weight of infinity after the second step: the third loss is the first that is not finite.
+    struct Breaks<'a>(&'a Classifier);
+    impl Observer for Breaks<'_> {
+        fn before_step(&mut self, step: u64) -> kiln_train::Result<()> {
+            if step == 2 {
+                let weight = self.0.0.weight();
+                let mut values = weight.value().to_vec::<f32>()?;
+                values[0] = f32::NAN;
+                weight.set(Tensor::from_slice(weight.value().device(), weight.shape(), &values)?)?;
+            }
+            Ok(())
+        }
+    }
+    let mut optim = Sgd::new(model.parameters(), 0.1);
+    let options = FitOptions::new(Length::Epochs(2)).report_every(5);
+    let feed = Feed::new(&device).batch(8);
+    let error = fit(&model, &mut optim, &splits(), &feed, &options, &mut Breaks(&model)).unwrap_err();
+    assert!(matches!(error, Error::Diverged { step: 3, .. }), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        "training diverged: the loss of step 3 is NaN; use a smaller learning rate or a schedule with warm-up, and check that the \
+         data holds what its labels say"
+    );
+}
+
+#[test]
+fn what_cannot_be_run_is_told_before_the_first_step() {
+    let device = device();
+    let model = Classifier::new(&device);
+    let mut heard = Heard::default();
+    let mut told = |data: &Splits, feed: Feed, options: FitOptions| {
+        let mut optim = Sgd::new(model.parameters(), 0.1);
+        fit(&model, &mut optim, data, &feed, &options, &mut heard).unwrap_err().to_string()
+    };
+    let one = || FitOptions::new(Length::Epochs(1));
+    let feed = || Feed::new(&device);
+    assert_eq!(told(&splits(), feed().batch(0), one()), "fit: batches of 0 samples; pass at least 1");
+    assert_eq!(
+        told(&splits(), feed(), FitOptions::new(Length::Steps(0))),
+        "fit: a run of 0 steps; pass at least one step or epoch"
+    );
+    let (none, _) = samples(4).split(0.0, 0).unwrap();
+    assert_eq!(
+        told(&Splits { train: none, test: samples(3) }, feed(), one()),
+        "fit: 0 training and 3 test samples; both sets need at least one"
+    );
+    assert_eq!(
+        told(&splits(), feed().batch(50), one().schedule(Schedule::cosine(5))),
+        "Schedule::CosineAnnealing: 5 steps of warm-up in a run of 1 steps; pass fewer, or train longer"
+    );
+    // A file where the folder should be.
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "").unwrap();
+    let error = told(&splits(), feed(), one().out(&taken));
+    assert!(error.starts_with(&format!("{}: cannot make this folder: ", taken.display())), "{error}");
+    assert!(error.ends_with("; choose another folder, or make room in it"), "{error}");
+    // A folder where the file should be.
+    fs::create_dir(folder.path().join(METRICS_FILE)).unwrap();
+    let error = told(&splits(), feed(), one().out(folder.path()));
+    assert!(error.contains("metrics.jsonl: cannot create it: "), "{error}");
+    assert!(heard.runs.is_empty() && heard.steps.is_empty());
+}
+
+#[test]
+fn cards_that_are_not_understood_are_told() {
+    let card = ModelCard { model: "m".into(), classes: vec!["a".into()], mean: vec![0.5], std: vec![0.5] };
+    let mut text = card.to_metadata();
+    text.insert("mean".into(), "half".into());
+    assert_eq!(
+        ModelCard::from_metadata(&text).unwrap_err().to_string(),
+        "mean in the weights file is \"half\"; needs a JSON list of numbers: save the weights again with kiln train"
+    );
+    let mut text = card.to_metadata();
+    text.remove("classes");
+    assert_eq!(
+        ModelCard::from_metadata(&text).unwrap_err().to_string(),
+        "classes in the weights file is \"\"; needs a JSON list of names: save the weights again with kiln train"
+    );
+    text.remove("model");
+    assert_eq!(ModelCard::from_metadata(&text).unwrap(), None);
+}
