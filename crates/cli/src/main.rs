@@ -1,2 +1,78 @@
-//! The kiln program.
-fn main() {}
+//! The `kiln` program: trains, evaluates and uses networks from the command line.
+
+mod args;
+mod data;
+mod devices;
+mod eval;
+mod predict;
+mod profile;
+mod train;
+mod weights;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Command::Devices(args) => devices::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if reader_left(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", in_one_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all that failed is that nobody reads the output any more, as behind `| head -1`.
+fn reader_left(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// An error with its causes. Those that an earlier text already contains are not told twice.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string().replace('\n', " ");
+        if line.contains(&text) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&text);
+    }
+    line
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = io::Error::other("no room");
+        let outer = anyhow::Error::new(cause).context("cannot write").context("a.txt: cannot write: no room");
+        assert_eq!(in_one_line(&outer), "a.txt: cannot write: no room");
+        let outer = anyhow::Error::new(io::Error::other("no room")).context("cannot write");
+        assert_eq!(in_one_line(&outer), "cannot write: no room");
+    }
+}
