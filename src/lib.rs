@@ -1,1 +1,49 @@
-//! Kiln.
+//! Kiln trains convolutional networks on any GPU, through compute shaders: WGSL, by way of wgpu on Vulkan, Metal and DX12.
+//!
+//! ```
+//! use kiln::prelude::*;
+//!
+//! fn main() -> anyhow::Result<()> {
+//!     let device = Device::open_default()?;
+//!     let data = FashionMnist::embedded()?;
+//!     let model = vision::lenet5(&device, Init::seed(42), 10)?;
+//!     let mut optim = Sgd::new(model.parameters(), 0.01).momentum(0.9).weight_decay(5e-4);
+//!     for batch in data.train().loader(64).shuffle(42).epochs(3) {
+//! #       if batch.as_ref().is_ok_and(|batch| batch.index == 3) { break; }
+//!         let tape = Tape::train();
+//!         let (images, labels) = batch?.to(&device)?;
+//!         let loss = model.forward(&tape.constant(images))?.cross_entropy(&labels)?;
+//!         optim.step(&loss.backward()?)?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Each layer is a crate of its own, and a module here:
+//!
+//! - [`gpu`]: devices, memory, launches, GPU time. The only one that names wgpu.
+//! - [`tensor`]: [`Tensor`](tensor::Tensor) and the operations on it.
+//! - [`autograd`]: [`Tape`](autograd::Tape) and [`Var`](autograd::Var), which compute gradients.
+//! - [`nn`]: modules, layers, initialisers, optimizers, schedules and state dicts.
+//! - [`data`]: datasets, image files and the loader. No GPU code.
+//! - [`vision`]: models by name.
+//! - [`train`]: batches to the GPU, the training loop, evaluation.
+
+pub use kiln_autograd as autograd;
+pub use kiln_data as data;
+pub use kiln_gpu as gpu;
+pub use kiln_nn as nn;
+pub use kiln_tensor as tensor;
+pub use kiln_train as train;
+pub use kiln_vision as vision;
+
+/// The ten names that most programs need: `use kiln::prelude::*`.
+pub mod prelude {
+    pub use crate::autograd::Tape;
+    pub use crate::data::FashionMnist;
+    pub use crate::gpu::Device;
+    pub use crate::nn::{Adam, Init, Module, Sgd};
+    pub use crate::tensor::Tensor;
+    pub use crate::train::ToDevice;
+    pub use crate::vision;
+}
