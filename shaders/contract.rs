@@ -14,6 +14,8 @@ pub enum Mode {
     Patches = 1,
     /// B is the gradient of windows' results: the data gradient.
     Scatter = 2,
+    /// The same for a stride of 1.
+    UnitScatter = 3,
 }
 
 /// Which bias is added to a finished sum.
@@ -116,7 +118,7 @@ pub(crate) fn variants() -> Vec<Kernel> {
     }
     let mut variants = Vec::new();
     for tiles in loops {
-        for mode in [Mode::Dense, Mode::Patches, Mode::Scatter] {
+        for mode in [Mode::Dense, Mode::Patches, Mode::Scatter, Mode::UnitScatter] {
             for bias in [Bias::None, Bias::Row, Bias::Column] {
                 for f16 in [false, true] {
                     variants.extend([false, true].map(|relu| kernel(tiles, mode, bias, relu, f16)));

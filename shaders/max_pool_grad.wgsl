@@ -20,14 +20,24 @@ fn main(
     }
     let at = place(i, params.size);
     let own = bitcast<i32>(at.y * params.size.x + at.x);
-    let windows = windows_of(at.xy);
     let plane = at.z * params.out_size.x * params.out_size.y;
     var sum = 0.0;
-    for (var oy = windows.y; oy < windows.w; oy += 1u) {
-        for (var ox = windows.x; ox < windows.z; ox += 1u) {
-            let o = plane + oy * params.out_size.x + ox;
-            if (index[params.index_offset + o] == own) {
-                sum += f32(dy[params.dy_offset + o]);
+    if (DISJOINT) {
+        // Windows that do not overlap: a pixel is in one at most, and if it is in none, the index differs.
+        let position = at.xy + params.padding;
+        let window = vec2<u32>(quotient(position.x, params.stride.x), quotient(position.y, params.stride.y));
+        let o = plane + window.y * params.out_size.x + window.x;
+        if (window.x < params.out_size.x && window.y < params.out_size.y) {
+            sum = select(0.0, f32(dy[params.dy_offset + o]), index[params.index_offset + o] == own);
+        }
+    } else {
+        let windows = windows_of(at.xy);
+        for (var oy = windows.y; oy < windows.w; oy += 1u) {
+            for (var ox = windows.x; ox < windows.z; ox += 1u) {
+                let o = plane + oy * params.out_size.x + ox;
+                if (index[params.index_offset + o] == own) {
+                    sum += f32(dy[params.dy_offset + o]);
+                }
             }
         }
     }

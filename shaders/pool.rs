@@ -66,6 +66,11 @@ impl Pool {
         }
     }
 
+    /// Whether no two windows share a pixel.
+    fn disjoint(&self) -> bool {
+        (0..2).all(|axis| self.dilation[axis] * (self.kernel[axis] - 1) < self.stride[axis])
+    }
+
     fn windows(&self) -> usize {
         self.planes * self.out_size[0] * self.out_size[1]
     }
@@ -121,7 +126,10 @@ pub fn max(storage: Storage, pool: &Pool, offsets: [usize; 3]) -> Launch {
 /// The gradient of max pooling to its input. `offsets` are those of the bindings dy, index, out.
 pub fn max_gradient(storage: Storage, pool: &Pool, offsets: [usize; 3]) -> Launch {
     let [dy_offset, index_offset, out_offset] = offsets.map(|offset| offset as u32);
-    launch("max_pool_grad", storage, PoolParams { dy_offset, index_offset, out_offset, ..pool.params() }, pool.pixels())
+    let params = PoolParams { dy_offset, index_offset, out_offset, ..pool.params() };
+    let mut launch = launch("max_pool_grad", storage, params, pool.pixels());
+    launch.kernel = launch.kernel.constant("DISJOINT", pool.disjoint());
+    launch
 }
 
 /// Average pooling; `include_pad` counts padding in the divisor. `offsets` are those of the bindings x, out.
@@ -139,7 +147,11 @@ pub fn average_gradient(storage: Storage, pool: &Pool, include_pad: bool, offset
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {
-    let files = ["max_pool", "max_pool_grad", "avg_pool", "avg_pool_grad"];
-    let kernel = |file| [Storage::F32, Storage::F16].map(|storage| Kernel::new(file).alias("T", storage.wgsl()));
-    files.into_iter().flat_map(kernel).collect()
+    let mut kernels = Vec::new();
+    for storage in [Storage::F32, Storage::F16] {
+        let kernel = |file| Kernel::new(file).alias("T", storage.wgsl());
+        kernels.extend(["max_pool", "avg_pool", "avg_pool_grad"].map(kernel));
+        kernels.extend([false, true].map(|disjoint| kernel("max_pool_grad").constant("DISJOINT", disjoint)));
+    }
+    kernels
 }

@@ -8,10 +8,12 @@
 //           Weight gradient: k = (image, output row, output column), column = (channel, kernel row, kernel column).
 //   SCATTER the data gradient: k = (output channel, kernel row, kernel column), column = (image, input row, input column);
 //           B is the output point whose window meets the column there, if there is one: (y + pad - r * k_step) / col_step.
-// In the last two, A[i * a_k + row * a_row + r * k_columns + s].
+//   UNIT_SCATTER the same where col_step is 1, without the division.
+// In all but the first, A[i * a_k + row * a_row + r * k_columns + s].
 const DENSE = 0u;
 const PATCHES = 1u;
 const SCATTER = 2u;
+const UNIT_SCATTER = 3u;
 
 struct Params {
     m: u32,
@@ -97,7 +99,7 @@ fn locate_column(column: u32, batch: u32) -> Column {
     let y = rows - outer * params.column_rows;
     let x = column - rows * params.column_columns;
     let start = base + outer * params.b_column;
-    if (MODE == SCATTER) {
+    if (MODE >= SCATTER) {
         return Column(start, i32(y + params.pad_y), i32(x + params.pad_x), inside);
     }
     return Column(
@@ -130,11 +132,11 @@ fn load_b(at: K, column: Column, k_inside: bool) -> f32 {
         inside = inside && u32(y) < params.height && u32(x) < params.width;
         index = column.base + at.i * params.b_k + u32(y) * params.width + u32(x);
     }
-    if (MODE == SCATTER) {
+    if (MODE >= SCATTER) {
         var y = column.y - i32(at.r * params.k_step_y);
         var x = column.x - i32(at.s * params.k_step_x);
-        inside = inside && y >= 0 && x >= 0;
-        if (params.column_step_y != 1u || params.column_step_x != 1u) {
+        if (MODE == SCATTER) {
+            inside = inside && y >= 0 && x >= 0;
             let whole_y = quotient(u32(max(y, 0)), params.column_step_y);
             let whole_x = quotient(u32(max(x, 0)), params.column_step_x);
             inside = inside && whole_y * params.column_step_y == u32(y) && whole_x * params.column_step_x == u32(x);

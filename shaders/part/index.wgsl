@@ -7,17 +7,15 @@ fn group_index(group: vec3<u32>, groups: vec3<u32>) -> u32 {
 }
 
 // n / d for d > 0, exact for every n and d < 2^31. Integer division is a long sequence on GPUs and scalar code on CPUs;
-// two multiplications by the reciprocal and a correction by one are neither.
+// two float divisions and a correction by one are neither. All conversions are signed: those are single instructions.
 fn quotient(n: u32, d: u32) -> u32 {
-    let reciprocal = 1.0 / f32(d);
-    // The first estimate is off by at most n / d * 2^-21 + 1, the second by at most 1.
-    var q = u32(f32(n) * reciprocal);
-    q += u32(i32(f32(i32(n - q * d)) * reciprocal));
-    let r = i32(n - q * d);
-    if (r < 0) {
-        q -= 1u;
-    } else if (u32(r) >= d) {
-        q += 1u;
-    }
-    return q;
+    let whole = i32(n);
+    let by = i32(d);
+    let divisor = f32(by);
+    // The first estimate is off by at most n / d * 2^-22 + 1, the second by at most 1.
+    var q = i32(f32(whole) / divisor);
+    q += i32(f32(whole - q * by) / divisor);
+    let r = whole - q * by;
+    q += select(0, 1, r >= by) - select(0, 1, r < 0);
+    return u32(q);
 }

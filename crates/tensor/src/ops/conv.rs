@@ -288,7 +288,7 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
     let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
     let problem = Problem {
         op: "conv2d_input_grad",
-        mode: Mode::Scatter,
+        mode: if options.stride == [1, 1] { Mode::UnitScatter } else { Mode::Scatter },
         a: weight,
         b: dy,
         bias: None,
