@@ -47,3 +47,8 @@ pub mod prelude {
     pub use crate::train::ToDevice;
     pub use crate::vision;
 }
+
+// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
