@@ -104,6 +104,16 @@ fn frozen_parameters_stay() {
     );
 }
 
+#[test]
+fn a_part_is_not_another_whose_name_goes_on() {
+    let device = device();
+    let twelve = (0..12).fold(Sequential::builder(), |builder, _| builder.layer(Linear::builder(2, 2).bias(false)));
+    let model = twelve.build(&device, &Init::seed(42)).unwrap();
+    assert_eq!(model.parameters().of("1").names().collect::<Vec<_>>(), ["1.weight"]);
+    assert_eq!(model.freeze("1").unwrap(), 1);
+    assert!(!model.parameters().get("10.weight").unwrap().is_frozen());
+}
+
 /// Uses one weight twice.
 struct Tied {
     weight: Parameter,

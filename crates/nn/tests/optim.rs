@@ -204,8 +204,20 @@ fn parameters_that_join_later_start_from_nothing() {
     for (found, expected) in found.iter().zip(&expected[..7]) {
         assert!((found - expected).abs() < 1e-6, "{found}, {expected}");
     }
+    // Neither gets in the way of the other from then on.
+    for _ in 0..6 {
+        optim.step(&problem.gradients()).unwrap();
+    }
+    for (name, parameter, steps) in [("a", &problem.parameters[0], 10), ("b", &problem.parameters[1], 7)] {
+        let (shape, expected) = values(&file, &format!("adam.{name}"));
+        let size: usize = shape[1..].iter().product();
+        let found = parameter.value().to_vec::<f32>().unwrap();
+        for (found, expected) in found.iter().zip(&expected[(steps - 1) * size..steps * size]) {
+            assert!((found - expected).abs() < 1e-5, "{name} after {steps} steps: {found}, {expected}");
+        }
+    }
     let steps: Vec<u64> = optim.state().unwrap().steps.into_values().collect();
-    assert_eq!(steps, [4, 1]);
+    assert_eq!(steps, [10, 7]);
 }
 
 #[test]

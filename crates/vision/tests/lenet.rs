@@ -29,6 +29,20 @@ fn parameters_have_torchvisions_form_of_names() {
 }
 
 #[test]
+fn first_values_follow_from_the_seed() {
+    let device = Device::open_default().unwrap();
+    let values = |seed| {
+        let model = lenet5(&device, Init::seed(seed), 10).unwrap();
+        model.parameters().into_iter().map(|(name, p)| (name, p.value().to_vec::<f32>().unwrap())).collect::<Vec<_>>()
+    };
+    let first = values(1);
+    assert_eq!(first, values(1));
+    for ((name, values), (_, other)) in first.iter().zip(&values(2)) {
+        assert_ne!(values, other, "{name}");
+    }
+}
+
+#[test]
 fn every_model_takes_its_input_and_has_its_head() {
     let device = Device::open_default().unwrap();
     let mut names: Vec<&str> = Model::ALL.iter().map(|model| model.name).collect();
