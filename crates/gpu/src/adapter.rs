@@ -476,6 +476,14 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_without_any_adapter_is_told_what_to_install() {
+        let error = GpuError::NoAdapter { wanted: String::new(), seen: Vec::new(), hint: hint(&[]) };
+        let text = error.to_string();
+        assert!(text.starts_with("no GPU adapter: none was found; "), "{text}");
+        assert_eq!(text.contains("mesa-vulkan-drivers"), cfg!(target_os = "linux"), "{text}");
+    }
+
+    #[test]
     fn no_adapter_lists_what_was_seen() {
         let seen = vec![adapter("llvmpipe", AdapterKind::Software)];
         let error = GpuError::NoAdapter { wanted: "adapter \"radeon\"".to_string(), hint: hint(&seen), seen };
