@@ -1,6 +1,6 @@
 //! Kiln's tensors: n-dimensional arrays whose elements live on the GPU, and the operations on them.
 //!
-//! A [`Tensor`] is a view (shape, strides, offset) of memory on a [`Device`](kiln_gpu::Device); clones and views share the
+//! A [`Tensor`] is a view (shape, strides, offset) of memory on a [`Device`]; clones and views share the
 //! memory. Every operation returns a [`Result`]: its error says what was given, what is needed and what to change. Nothing
 //! waits for the GPU until a value is read.
 //!
