@@ -7,4 +7,12 @@
 
 mod recorded;
 mod reference;
+mod row;
+mod rows;
+mod run;
 mod tolerance;
+
+#[test]
+fn views() {
+    run::run(&rows::view::rows());
+}

@@ -72,6 +72,11 @@ impl Class {
     /// `Err` says where and by how much `got` misses. NaN and infinities must be met exactly; a reference beyond the
     /// range of f32 is infinite.
     pub fn compare(self, got: &[f32], expected: &Expected) -> Result<(), String> {
+        self.compare_loosely(1.0, got, expected)
+    }
+
+    /// As `compare`, with every bound times `slack`: 2 where the other side is itself a result in f32.
+    pub fn compare_loosely(self, slack: f64, got: &[f32], expected: &Expected) -> Result<(), String> {
         let want = &expected.value;
         if got.len() != want.numel() {
             return Err(format!("{} values where {:?} has {}", got.len(), want.shape, want.numel()));
@@ -85,7 +90,7 @@ impl Class {
             let rounded = want as f32;
             let magnitude = expected.magnitude.as_ref().map_or(0.0, |m| m.data[i]);
             let error = (f64::from(got) - want).abs();
-            let allowed = self.allowed(want, magnitude, expected.terms);
+            let allowed = slack * self.allowed(want, magnitude, expected.terms);
             let met = if got.is_nan() || rounded.is_nan() {
                 got.is_nan() && rounded.is_nan()
             } else if got.is_infinite() || rounded.is_infinite() {
@@ -111,7 +116,7 @@ impl Class {
         if misses > 0 {
             return Err(format!("{misses} of {} miss class {self:?}; worst {}", got.len(), worst.1));
         }
-        if self == Class::Dot && error_square > DOT_NMSE * want_square {
+        if self == Class::Dot && error_square > slack * slack * DOT_NMSE * want_square {
             return Err(format!("normalised mean square error {:.3e} over {DOT_NMSE:e}", error_square / want_square));
         }
         Ok(())
