@@ -178,6 +178,12 @@ pub fn kernel(op: &PointwiseOp, inputs: &[Storage], out: Storage, form: Form) ->
             .collect::<Vec<_>>()
             .join(", "),
     })?;
+    // WGSL leaves the conversion of a NaN open, and stops at the largest f32 that the integer type holds.
+    let (apply, part) = match (op.gives, compute, out.compute()) {
+        (Gives::Any, Compute::Float, Compute::Int) => (ops::FLOAT_TO_INT, Some("float")),
+        (Gives::Any, Compute::Float, Compute::Uint) => (ops::FLOAT_TO_UINT, Some("float")),
+        _ => (apply, op.part),
+    };
     let (file, flat) = match form {
         Form::Flat { .. } => ("pointwise", true),
         Form::Strided { .. } => ("pointwise_strided", false),
@@ -190,7 +196,7 @@ pub fn kernel(op: &PointwiseOp, inputs: &[Storage], out: Storage, form: Form) ->
     if inputs.contains(&Storage::U8) || out == Storage::U8 {
         kernel = kernel.part("bytes");
     }
-    if let Some(part) = op.part {
+    if let Some(part) = part {
         kernel = kernel.part(part);
     }
     for (slot, &input) in inputs.iter().enumerate() {

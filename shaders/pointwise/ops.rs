@@ -62,6 +62,14 @@ macro_rules! ops {
     };
 }
 
+/// [`CAST`] from a float: toward zero, what is beyond the range becomes its end, and a NaN 0.
+pub(super) const FLOAT_TO_INT: &str =
+    apply!(1, "select(select(i32(a), 2147483647i, a >= 2147483648.0), 0i, is_nan(a))");
+
+/// As [`FLOAT_TO_INT`], to an unsigned integer.
+pub(super) const FLOAT_TO_UINT: &str =
+    apply!(1, "select(select(u32(a), 4294967295u, a >= 4294967296.0), 0u, is_nan(a))");
+
 impl PointwiseOp {
     /// Whether the first operand is a mask, of [`Storage::U8`](crate::Storage::U8) whatever the others are.
     pub fn takes_mask(&self) -> bool {

@@ -12,7 +12,14 @@ mod rows;
 mod run;
 mod tolerance;
 
-#[test]
-fn views() {
-    run::run(&rows::view::rows());
+/// One test per family of rows, so that they run side by side.
+macro_rules! families {
+    ($($family:ident),*) => {
+        $(#[test]
+        fn $family() {
+            run::run(stringify!($family), &rows::$family::rows());
+        })*
+    };
 }
+
+families!(view, unary, binary, create);

@@ -156,7 +156,7 @@ fn reference_conv2d() {
         let check = |name: &str, value: Array, magnitude: Array, terms: usize| {
             let torch = recorded.get(case, name);
             assert_eq!(torch.shape, value.shape, "{case}.{name}");
-            Class::Dot.assert(&format!("{case}.{name}"), &torch.to_f32(), &Expected::joined(value, magnitude, terms));
+            Class::Dot.assert(&format!("{case}.{name}"), &torch.data, &Expected::joined(value, magnitude, terms));
         };
         let (ax, aw, ady) = (x.abs(), w.abs(), dy.abs());
         let per_output = w.shape[1] * w.shape[2] * w.shape[3];
@@ -195,7 +195,7 @@ fn reference_pooling() {
         let check = |name: &str, value: Array, class: Class, magnitude: Array| {
             let torch = recorded.get(case, name);
             assert_eq!(torch.shape, value.shape, "{case}.{name}");
-            class.assert(&format!("{case}.{name}"), &torch.to_f32(), &Expected::joined(value, magnitude, window));
+            class.assert(&format!("{case}.{name}"), &torch.data, &Expected::joined(value, magnitude, window));
         };
         if recorded.text(case, "kind") == "max" {
             let (y, indices) = pool::max_pool2d_with_indices(x, options);
@@ -290,11 +290,8 @@ pub fn lenet_batch(recorded: &Recorded, step: usize) -> (Array, Vec<usize>) {
 }
 
 fn embedded_images(indices: &[usize]) -> Vec<u8> {
-    use std::io::Read;
-    let mut all = Vec::new();
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/data/fashion-mnist/train-images-idx3-ubyte.gz");
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut all).unwrap();
-    indices.iter().flat_map(|&i| all[16 + i * 784..16 + (i + 1) * 784].to_vec()).collect()
+    let images = kiln_data::FashionMnist::embedded().unwrap();
+    indices.iter().flat_map(|&i| images.train().get(i).unwrap().image).collect()
 }
 
 #[test]

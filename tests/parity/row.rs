@@ -1,8 +1,8 @@
 //! What a row of the parity table is made of. A row is data: the op, the inputs it is tried on, its reference, its
 //! tolerance class and the wrong calls with their whole error text. `run.rs` does the rest.
 
-use kiln_gpu::Device;
-use kiln_tensor::{DType, Result, Tensor};
+use kiln_autograd::Var;
+use kiln_tensor::{DType, Device, Result, Tensor};
 
 use crate::reference::Array;
 use crate::reference::array::{numel, ravel, unravel};
@@ -33,6 +33,9 @@ pub const LINEAR: Gradient = Gradient::Within(1e-4);
 /// Reductions and norms.
 pub const REDUCTION: Gradient = Gradient::Within(5e-4);
 
+/// The bound where nothing else is said: kernels that are themselves gradients have none.
+pub const NO_GRADIENT: Gradient = Gradient::None("is itself a gradient");
+
 /// The wrong calls of an op: at least two, or the reason why no call is wrong.
 pub enum Wrongs {
     Calls(Vec<Wrong>),
@@ -53,7 +56,9 @@ pub fn wrong(message: &'static str, call: impl Fn(&Device) -> Result<Tensor> + '
 }
 
 /// An op with its arguments, on the tensors of a case.
-pub type Forward = Box<dyn Fn(&[Tensor]) -> Result<Tensor>>;
+pub type Forward = Box<dyn Fn(&Device, &[Tensor]) -> Result<Tensor>>;
+/// The same on variables of a tape; operands that are no variables (masks, class indices) are taken from the tensors.
+pub type Differentiable = Box<dyn Fn(&[Tensor], &[Var]) -> kiln_autograd::Result<Var>>;
 /// The same on the reference.
 pub type Reference = Box<dyn Fn(&[Array]) -> Expected>;
 
@@ -63,6 +68,12 @@ pub struct Case {
     pub inputs: Vec<Input>,
     pub forward: Forward,
     pub reference: Reference,
+    /// `None` where the row's gradient is not tried on this case.
+    pub differentiable: Option<Differentiable>,
+    /// Instead of the row's.
+    pub class: Option<Class>,
+    /// Whether it is also run on a device that can bind little at once.
+    pub tight: bool,
     /// Dtype of the result.
     pub dtype: DType,
     /// What PyTorch gave for it.
@@ -79,10 +90,72 @@ impl Case {
         Case {
             label: label.into(),
             inputs,
-            forward: Box::new(forward),
+            forward: Box::new(move |_, tensors| forward(tensors)),
             reference: Box::new(reference),
+            differentiable: None,
+            class: None,
+            tight: false,
             dtype: DType::F32,
             recorded: None,
+        }
+    }
+
+    /// A case of an op that makes a tensor of nothing.
+    pub fn creating(
+        label: impl Into<String>,
+        forward: impl Fn(&Device) -> Result<Tensor> + 'static,
+        reference: impl Fn() -> Expected + 'static,
+    ) -> Case {
+        let forward = Box::new(move |device: &Device, _: &[Tensor]| forward(device));
+        Case { forward, ..Case::new(label, Vec::new(), |x| Ok(x[0].clone()), move |_| reference()) }
+    }
+
+    /// The op on variables.
+    #[must_use]
+    pub fn differentiable(mut self, op: impl Fn(&[Var]) -> kiln_autograd::Result<Var> + 'static) -> Case {
+        self.differentiable = Some(Box::new(move |_, vars| op(vars)));
+        self
+    }
+
+    /// The op on variables and on the tensors of inputs that have no gradient.
+    #[must_use]
+    pub fn differentiable_with(
+        mut self,
+        op: impl Fn(&[Tensor], &[Var]) -> kiln_autograd::Result<Var> + 'static,
+    ) -> Case {
+        self.differentiable = Some(Box::new(op));
+        self
+    }
+
+    /// Runs it also where an operand of more than 4 KiB is too large to bind.
+    #[must_use]
+    pub fn tight(mut self) -> Case {
+        self.tight = true;
+        self
+    }
+
+    pub fn needs_f16(&self) -> bool {
+        self.dtype == DType::F16 || self.inputs.iter().any(|input| input.dtype == DType::F16)
+    }
+
+    /// Elements of its largest input.
+    pub fn elements(&self) -> usize {
+        self.inputs.iter().map(|input| numel(&input.shape)).max().unwrap_or(0)
+    }
+
+    #[must_use]
+    pub fn class(mut self, class: Class) -> Case {
+        self.class = Some(class);
+        self
+    }
+
+    /// The class that its result is held to: integers are always the same number, and what is stored as f16 has its own.
+    pub fn class_in(&self, row: &Row) -> Class {
+        match (self.class.unwrap_or(row.class), self.dtype) {
+            (_, DType::I32 | DType::U32 | DType::U8) => Class::Whole,
+            (Class::Exact, _) => Class::Exact,
+            (_, DType::F16) => Class::Half,
+            (class, DType::F32) => class,
         }
     }
 
@@ -260,16 +333,31 @@ pub fn upload(device: &Device, values: &Array, dtype: DType) -> Result<Tensor> {
     }
 }
 
-/// The elements of a tensor of any dtype. Whole numbers beyond 2^24 do not survive.
-pub fn download(tensor: &Tensor) -> Result<Vec<f32>> {
+/// The elements of a tensor of any dtype; `f64` holds each of them exactly.
+pub fn download(tensor: &Tensor) -> Result<Vec<f64>> {
     Ok(match tensor.dtype() {
-        DType::F32 => tensor.to_vec::<f32>()?,
-        DType::F16 => tensor.to_vec::<half::f16>()?.into_iter().map(half::f16::to_f32).collect(),
-        DType::I32 => tensor.to_vec::<i32>()?.into_iter().map(|v| v as f32).collect(),
-        DType::U32 => tensor.to_vec::<u32>()?.into_iter().map(|v| v as f32).collect(),
-        DType::U8 => tensor.to_vec::<u8>()?.into_iter().map(f32::from).collect(),
+        DType::F32 => tensor.to_vec::<f32>()?.into_iter().map(f64::from).collect(),
+        DType::F16 => tensor.to_vec::<half::f16>()?.into_iter().map(half::f16::to_f64).collect(),
+        DType::I32 => tensor.to_vec::<i32>()?.into_iter().map(f64::from).collect(),
+        DType::U32 => tensor.to_vec::<u32>()?.into_iter().map(f64::from).collect(),
+        DType::U8 => tensor.to_vec::<u8>()?.into_iter().map(f64::from).collect(),
     })
 }
+
+/// A whole number as a dtype of integers keeps it: modulo its range.
+pub fn wrapped(dtype: DType, value: f64) -> f64 {
+    let range = if dtype == DType::U8 { 256.0 } else { 4_294_967_296.0 };
+    let value = value.rem_euclid(range);
+    if dtype == DType::I32 && value >= range / 2.0 { value - range } else { value }
+}
+
+/// The same call on tensors and on variables: `both!(x => x[0].add(&x[1]))`.
+macro_rules! both {
+    ($x:ident => $body:expr) => {
+        (move |$x: &[kiln_tensor::Tensor]| $body, move |$x: &[kiln_autograd::Var]| $body)
+    };
+}
+pub(crate) use both;
 
 /// An even value in 0..1 for (seed, element, attempt).
 pub fn uniform(seed: u64, element: usize, attempt: u32) -> f64 {

@@ -184,6 +184,7 @@ pub struct Options {
     pub(crate) cooperative_matrices: bool,
     pub(crate) ignore_environment: bool,
     pub(crate) buffer_bytes: Option<u64>,
+    pub(crate) binding_bytes: Option<u64>,
 }
 
 impl Options {
@@ -225,6 +226,13 @@ impl Options {
     /// Refuses any buffer above this size, as a smaller adapter would.
     pub fn largest_buffer(mut self, bytes: u64) -> Options {
         self.buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Binds no more than this many bytes of a buffer to a kernel, as a smaller adapter would: larger tensors are worked on in
+    /// parts.
+    pub fn largest_binding(mut self, bytes: u64) -> Options {
+        self.binding_bytes = Some(bytes);
         self
     }
 
@@ -405,6 +413,9 @@ pub(crate) async fn open(options: Options) -> Result<(wgpu::Device, wgpu::Queue,
     }
     if let Some(bytes) = options.buffer_bytes {
         required_limits.max_buffer_size = required_limits.max_buffer_size.min(bytes);
+        required_limits.max_storage_buffer_binding_size = required_limits.max_storage_buffer_binding_size.min(bytes);
+    }
+    if let Some(bytes) = options.binding_bytes {
         required_limits.max_storage_buffer_binding_size = required_limits.max_storage_buffer_binding_size.min(bytes);
     }
     info.features = features(required_features);

@@ -1,3 +1,6 @@
-//! The parity table: one row per public op, a file per family.
+//! The rows, a file per family of ops.
 
+pub mod binary;
+pub mod create;
+pub mod unary;
 pub mod view;

@@ -1,7 +1,7 @@
 //! Views: reshape, flatten, permute, transpose, slice, expand and their kin. They move, so every value is exact.
 
-use kiln_gpu::Device;
-use kiln_tensor::{DType, Result, Tensor};
+use kiln_autograd::Var;
+use kiln_tensor::{Device, Result, Tensor};
 
 use crate::reference::{Array, movement};
 use crate::row::{Case, Domain, LINEAR, Layout, Row, Wrong, Wrongs, input, wrong};
@@ -14,10 +14,20 @@ const VALUES: Domain = Domain::Within(-10.0, 10.0);
 /// Shapes of a row: the shape, how it lies, and the op's arguments.
 type Args<A> = Vec<(Vec<usize>, Layout, A)>;
 
+/// The op on a tensor and on a variable.
+type Views<A> = (fn(&Tensor, A) -> Result<Tensor>, fn(&Var, A) -> kiln_autograd::Result<Var>);
+
+/// One call, written once for tensors and variables.
+macro_rules! view {
+    (|$x:ident, $arg:pat_param| $body:expr) => {
+        (|$x: &Tensor, $arg| $body, |$x: &Var, $arg| $body)
+    };
+}
+
 fn row<A: Copy + std::fmt::Debug + 'static>(
     name: &'static str,
     args: Args<A>,
-    forward: fn(&Tensor, A) -> Result<Tensor>,
+    (forward, var): Views<A>,
     reference: fn(&Array, A) -> Array,
     wrongs: Vec<Wrong>,
 ) -> Row {
@@ -28,6 +38,7 @@ fn row<A: Copy + std::fmt::Debug + 'static>(
             move |x| forward(&x[0], arg),
             move |x| Expected::new(reference(&x[0], arg)),
         )
+        .differentiable(move |x| var(&x[0], arg))
     });
     Row { name, class: Class::Exact, gradient: LINEAR, cases: cases.collect(), wrong: Wrongs::Calls(wrongs) }
 }
@@ -68,7 +79,7 @@ fn reshape() -> Row {
     row(
         "reshape",
         args,
-        |x, shape| x.reshape(shape),
+        view!(|x, shape| x.reshape(shape)),
         movement::reshape,
         vec![
             wrong("reshape: [2, 3] has 6 elements, [4] has 4; pass a shape of 6 elements", |d| {
@@ -96,7 +107,7 @@ fn flatten() -> Row {
     row(
         "flatten",
         args,
-        |x, (start, end)| x.flatten(start, end),
+        view!(|x, (start, end)| x.flatten(start, end)),
         |x, (s, e)| movement::flatten(x, s, e),
         vec![
             wrong("flatten: axis 2 of a tensor of shape [2, 3]; needs an axis below 2", |d| {
@@ -124,7 +135,7 @@ fn permute() -> Row {
     row(
         "permute",
         args,
-        |x, axes| x.permute(axes),
+        view!(|x, axes| x.permute(axes)),
         movement::permute,
         vec![
             wrong("permute: axes [0, 0] for a tensor of shape [2, 3]; needs each of 0..2 once", |d| {
@@ -151,7 +162,7 @@ fn transpose() -> Row {
     row(
         "transpose",
         args,
-        |x, (a, b)| x.transpose(a, b),
+        view!(|x, (a, b)| x.transpose(a, b)),
         |x, (a, b)| movement::transpose(x, a, b),
         vec![
             wrong("transpose: axis 2 of a tensor of shape [2, 3]; needs an axis below 2", |d| {
@@ -171,7 +182,7 @@ fn t() -> Row {
     row(
         "t",
         args.concat(),
-        |x, ()| x.t(),
+        view!(|x, ()| x.t()),
         |x, ()| movement::transpose(x, 0, 1),
         vec![
             wrong("t: a tensor of shape [3]; needs a matrix: name the two axes by transpose", |d| zeros(d, &[3])?.t()),
@@ -194,11 +205,10 @@ fn slice() -> Row {
         (vec![3, 0, 5], Contiguous, (2, 1, 4, 2)),
         (vec![64, 3], Contiguous, (0, 0, 64, 100)),
     ];
-    let forward = |x: &Tensor, (dim, start, end, step)| x.slice(dim, start, end, step);
     row(
         "slice",
         args,
-        forward,
+        view!(|x, (dim, start, end, step)| x.slice(dim, start, end, step)),
         |x, (dim, start, end, step)| movement::slice(x, dim, start, end, step),
         vec![
             wrong("slice: axis 1 of a tensor of shape [5]; needs an axis below 1", |d| {
@@ -230,7 +240,7 @@ fn narrow() -> Row {
     row(
         "narrow",
         args,
-        |x, (dim, start, length)| x.narrow(dim, start, length),
+        view!(|x, (dim, start, length)| x.narrow(dim, start, length)),
         reference,
         vec![
             wrong("narrow: axis 1 of a tensor of shape [5]; needs an axis below 1", |d| {
@@ -262,7 +272,7 @@ fn expand() -> Row {
     row(
         "expand",
         args,
-        |x, shape| x.expand(shape),
+        view!(|x, shape| x.expand(shape)),
         |x, shape| x.expand(shape),
         vec![
             wrong("expand: shape [2, 3] to [4, 3]; aligned at the end, each size must be the wanted one or 1", |d| {
@@ -289,7 +299,7 @@ fn squeeze() -> Row {
     row(
         "squeeze",
         args,
-        |x, dim| x.squeeze(dim),
+        view!(|x, dim| x.squeeze(dim)),
         movement::squeeze,
         vec![
             wrong("squeeze: axis 2 of a tensor of shape [1, 3]; needs an axis below 2", |d| {
@@ -316,7 +326,7 @@ fn unsqueeze() -> Row {
     row(
         "unsqueeze",
         args,
-        |x, dim| x.unsqueeze(dim),
+        view!(|x, dim| x.unsqueeze(dim)),
         movement::unsqueeze,
         vec![
             wrong("unsqueeze: axis 3 for a tensor of shape [1, 3]; needs at most 2", |d| {
@@ -342,20 +352,7 @@ fn contiguous() -> Row {
         (vec![3, 0, 5], Transposed, ()),
         (vec![2, 3, 4, 3, 2, 3], Transposed, ()),
     ];
-    let mut row = row("contiguous", args, |x, ()| x.contiguous(), |x, ()| x.clone(), Vec::new());
-    // Every dtype has a copy kernel of its own, u8 with four elements to a word.
-    for dtype in [DType::I32, DType::U32, DType::U8] {
-        for (shape, layout) in [(vec![13, 17], Offset), (vec![5, 7, 3], Transposed), (vec![9], Tail)] {
-            let x = input(&shape, Domain::Whole(0, 255)).dtype(dtype).layout(layout);
-            let case = Case::new(
-                format!("{shape:?} {layout:?} {dtype}"),
-                vec![x],
-                |x| x[0].contiguous(),
-                |x| Expected::new(x[0].clone()),
-            );
-            row.cases.push(case.gives(dtype));
-        }
-    }
+    let mut row = row("contiguous", args, view!(|x, ()| x.contiguous()), |x, ()| x.clone(), Vec::new());
     row.wrong = Wrongs::Infallible("any tensor can be copied");
     row
 }

@@ -86,6 +86,19 @@ impl Tensor {
                 ),
             ));
         }
+        if let Some((index, other)) = tensors.iter().enumerate().find(|(_, tensor)| tensor.dtype() != first.dtype()) {
+            return Err(Error::dtype(
+                OP,
+                format!(
+                    "tensor {index} is {}, the first {}; needs one type: convert one by to_dtype",
+                    other.dtype(),
+                    first.dtype()
+                ),
+            ));
+        }
+        for tensor in tensors {
+            first.check_device(OP, tensor)?;
+        }
         let raised: Vec<Tensor> = tensors.iter().map(|tensor| tensor.unsqueeze(dim)).collect::<Result<_>>()?;
         Tensor::cat(&raised.iter().collect::<Vec<_>>(), dim)
     }
