@@ -21,7 +21,7 @@ pub enum Class {
     Sum,
     /// `2 sqrt(k) eps magnitude` with `sum |a| |b|` as magnitude, and normalised mean square error under 1e-11.
     Dot,
-    /// 1e-3 relative: results stored as f16.
+    /// 1e-3 relative: results stored as f16. What is joined is joined in f32 before, with the bound of `Dot`.
     Half,
 }
 
@@ -70,7 +70,7 @@ impl Class {
             Class::Product => 8.0 * ulp(value),
             Class::Sum => (4.0 * terms.log2() * eps * magnitude).max(ulp(value)),
             Class::Dot => (2.0 * terms.sqrt() * eps * magnitude).max(ulp(value)),
-            Class::Half => 1e-3 * value.abs() + 6e-8,
+            Class::Half => 1e-3 * value.abs() + 6e-8 + 2.0 * terms.sqrt() * eps * magnitude,
         }
     }
 

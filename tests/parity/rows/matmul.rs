@@ -1,0 +1,179 @@
+//! Matrix products and the fully connected layer.
+
+use kiln_tensor::DType;
+
+use super::binary::{Laid, zeros};
+use crate::reference::{Array, matmul as reference, movement};
+use crate::row::{Case, Domain, LINEAR, Layout, Row, Wrongs, both, input, wrong};
+use crate::run::devices;
+use crate::tolerance::{Class, Expected};
+
+use DType::{F16, F32, I32};
+use Layout::{Contiguous, Offset, Tail, Transposed};
+
+pub fn rows() -> Vec<Row> {
+    vec![matmul(), linear()]
+}
+
+/// As `Tensor::matmul`: a vector on the left is a row, on the right a column, and that axis is dropped.
+fn product(a: &Array, b: &Array) -> Array {
+    let left = if a.rank() == 1 { movement::unsqueeze(a, 0) } else { a.clone() };
+    let right = if b.rank() == 1 { movement::unsqueeze(b, 1) } else { b.clone() };
+    let mut y = reference::matmul(&left, &right);
+    if b.rank() == 1 {
+        y = movement::squeeze(&y, y.rank() - 1);
+    }
+    if a.rank() == 1 {
+        let row = y.rank() - if b.rank() == 1 { 1 } else { 2 };
+        y = movement::squeeze(&y, row);
+    }
+    y
+}
+
+fn matmul() -> Row {
+    let flat = |a: &[usize], b: &[usize]| [(a.to_vec(), Contiguous), (b.to_vec(), Contiguous)];
+    let pairs: Vec<[Laid; 2]> = vec![
+        flat(&[1, 1], &[1, 1]),
+        flat(&[1], &[1]),
+        flat(&[63], &[63]),
+        flat(&[5], &[5, 7]),
+        flat(&[5, 7], &[7]),
+        flat(&[2, 3, 5], &[5]),
+        flat(&[63, 65], &[65, 64]),
+        flat(&[64, 64], &[64, 64]),
+        flat(&[65, 7], &[7, 33]),
+        flat(&[8, 1200], &[1200, 9]),
+        flat(&[3, 5, 7], &[3, 7, 4]),
+        flat(&[3, 5, 7], &[7, 4]),
+        flat(&[5, 7], &[3, 7, 4]),
+        flat(&[2, 1, 5, 7], &[3, 7, 4]),
+        flat(&[0, 5], &[5, 3]),
+        flat(&[4, 0], &[0, 3]),
+        flat(&[2, 0, 3], &[3, 4]),
+        [(vec![17, 13], Transposed), (vec![13, 19], Contiguous)],
+        [(vec![17, 13], Contiguous), (vec![13, 19], Transposed)],
+        [(vec![17, 13], Transposed), (vec![13, 19], Transposed)],
+        [(vec![11, 13], Offset), (vec![13, 19], Offset)],
+        [(vec![3, 11, 13], Tail), (vec![13, 19], Tail)],
+        [(vec![3, 11, 13], Transposed), (vec![3, 13, 5], Offset)],
+        // Too large to bind: rows, columns, the sum, batches.
+        flat(&[61, 37], &[37, 3]),
+        flat(&[3, 37], &[37, 61]),
+        flat(&[3, 1201], &[1201, 2]),
+        [(vec![3, 37], Contiguous), (vec![37, 61], Transposed)],
+        flat(&[5, 17, 19], &[5, 19, 13]),
+    ];
+    let mut cases = Vec::new();
+    for (i, pair) in pairs.iter().enumerate() {
+        for dtype in [F32, F16] {
+            if dtype == F16 && ![2, 6, 12, 20].contains(&i) {
+                continue;
+            }
+            let inputs =
+                pair.iter().map(|(shape, layout)| input(shape, Domain::Within(-1.0, 1.0)).layout(*layout).dtype(dtype));
+            let (tensors, vars) = both!(x => x[0].matmul(&x[1]));
+            let case = Case::new(
+                format!("{:?} {:?} by {:?} {:?} {dtype}", pair[0].0, pair[0].1, pair[1].0, pair[1].1),
+                inputs.collect(),
+                tensors,
+                |x| Expected::joined(product(&x[0], &x[1]), product(&x[0].abs(), &x[1].abs()), *x[0].shape.last().unwrap()),
+            )
+            .gives(dtype);
+            let case = if dtype == F32 { case.differentiable(vars) } else { case };
+            cases.push(if i >= 23 { case.tight() } else { case });
+        }
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "matmul: shapes [2, 3] and [2, 3]: 3 columns on the left, 2 rows on the right; needs as many: transpose one side",
+            |d| zeros(d, &[2, 3], F32)?.matmul(&zeros(d, &[2, 3], F32)?),
+        ),
+        wrong(
+            "matmul: shapes [] and [3]; needs at least one axis on each side: multiply scalars by mul",
+            |d| zeros(d, &[], F32)?.matmul(&zeros(d, &[3], F32)?),
+        ),
+        wrong(
+            "matmul: shapes [2] and [3] do not broadcast; aligned at the end, sizes must be equal or 1: reshape or expand \
+             one of them",
+            |d| zeros(d, &[2, 4, 5], F32)?.matmul(&zeros(d, &[3, 5, 4], F32)?),
+        ),
+        wrong("matmul: the left side is i32; needs f32, f16: convert it by to_dtype", |d| {
+            zeros(d, &[2, 2], I32)?.matmul(&zeros(d, &[2, 2], I32)?)
+        }),
+        wrong("matmul: f32 on the left, i32 on the right; needs one type: convert one by to_dtype", |d| {
+            zeros(d, &[2, 2], F32)?.matmul(&zeros(d, &[2, 2], I32)?)
+        }),
+        wrong("matmul: tensors on two devices; read one and write it to the other device", |d| {
+            zeros(d, &[2, 2], F32)?.matmul(&zeros(&devices().minimal, &[2, 2], F32)?)
+        }),
+    ]);
+    Row { name: "matmul", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
+
+fn linear() -> Row {
+    // Input, out_features, how input and weight lie, with a bias or without.
+    let all: Vec<(&'static [usize], usize, Layout, Layout, bool)> = vec![
+        (&[1], 1, Contiguous, Contiguous, true),
+        (&[63], 5, Contiguous, Contiguous, true),
+        (&[64, 65], 63, Contiguous, Contiguous, true),
+        (&[7, 11], 13, Offset, Contiguous, true),
+        (&[7, 11], 13, Contiguous, Offset, false),
+        (&[7, 11], 13, Transposed, Transposed, true),
+        (&[2, 3, 5], 4, Tail, Tail, true),
+        (&[2, 3, 5], 4, Contiguous, Contiguous, false),
+        (&[0, 5], 4, Contiguous, Contiguous, true),
+        (&[3, 0], 4, Contiguous, Contiguous, true),
+        (&[16, 120], 84, Contiguous, Contiguous, true),
+        (&[37, 41], 31, Contiguous, Contiguous, true),
+        (&[2, 41], 37, Contiguous, Contiguous, false),
+    ];
+    let mut cases = Vec::new();
+    for (i, (shape, out_features, x_layout, w_layout, with_bias)) in all.into_iter().enumerate() {
+        for dtype in [F32, F16] {
+            if dtype == F16 && ![2, 5, 7].contains(&i) {
+                continue;
+            }
+            let in_features = *shape.last().unwrap();
+            let of = |shape: &[usize]| input(shape, Domain::Within(-1.0, 1.0)).dtype(dtype);
+            let mut inputs = vec![of(shape).layout(x_layout), of(&[out_features, in_features]).layout(w_layout)];
+            if with_bias {
+                inputs.push(of(&[out_features]).layout(x_layout));
+            }
+            let (tensors, vars) = both!(x => x[0].linear(&x[1], x.get(2)));
+            let compute = |x: &[Array]| {
+                let product = product(&x[0], &movement::transpose(&x[1], 0, 1));
+                x.get(2).map_or(product.clone(), |bias| product.zip(bias, |p, b| p + b))
+            };
+            let case = Case::new(
+                format!("{shape:?} {x_layout:?} to {out_features} {w_layout:?} {dtype}"),
+                inputs,
+                tensors,
+                move |x| {
+                    let magnitude = compute(&x.iter().map(Array::abs).collect::<Vec<_>>());
+                    Expected::joined(compute(x), magnitude, *x[0].shape.last().unwrap() + 1)
+                },
+            )
+            .gives(dtype);
+            let case = if dtype == F32 { case.differentiable(vars) } else { case };
+            cases.push(if i >= 11 { case.tight() } else { case });
+        }
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong("linear: weight has shape [3]; needs [out_features, in_features]", |d| {
+            zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[3], F32)?, None)
+        }),
+        wrong(
+            "linear: input has shape [2, 3], weight [5, 4]; the input's last axis must be 4: flatten the input or change \
+             in_features",
+            |d| zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[5, 4], F32)?, None),
+        ),
+        wrong(
+            "linear: bias has shape [4] of f32, weight [5, 3] of f32; needs a bias of [5] of f32",
+            |d| zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[5, 3], F32)?, Some(&zeros(d, &[4], F32)?)),
+        ),
+        wrong("linear: the left side is i32; needs f32, f16: convert it by to_dtype", |d| {
+            zeros(d, &[2, 3], I32)?.linear(&zeros(d, &[5, 3], I32)?, None)
+        }),
+    ]);
+    Row { name: "linear", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
