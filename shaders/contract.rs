@@ -95,8 +95,9 @@ params! {
     }
 }
 
-/// The kernel of a loop, a mode, a bias, and whether negative results become 0.
-pub fn kernel(tiles: Loop, mode: Mode, bias: Bias, relu: bool, f16: bool) -> Kernel {
+/// The kernel of a loop, a mode, a bias, and whether negative results become 0. Operands and result are each f32 or f16; the
+/// parts of a split sum stay in f32.
+pub fn kernel(tiles: Loop, mode: Mode, bias: Bias, relu: bool, f16: bool, f16_result: bool) -> Kernel {
     let kernel = match tiles {
         Loop::Lanes { blocks } => Kernel::new("contract_lanes").constant("BLOCKS", blocks),
         Loop::Tile { a_along_k, b_along_k } => {
@@ -108,6 +109,7 @@ pub fn kernel(tiles: Loop, mode: Mode, bias: Bias, relu: bool, f16: bool) -> Ker
         .constant("BIAS", bias as u32)
         .constant("RELU", relu)
         .alias("T", if f16 { "f16" } else { "f32" })
+        .alias("C", if f16_result { "f16" } else { "f32" })
 }
 
 /// Every variant that the library can ask for.
@@ -121,9 +123,10 @@ pub(crate) fn variants() -> Vec<Kernel> {
         for mode in [Mode::Dense, Mode::Patches, Mode::Scatter, Mode::UnitScatter] {
             for bias in [Bias::None, Bias::Row, Bias::Column] {
                 for f16 in [false, true] {
-                    variants.extend([false, true].map(|relu| kernel(tiles, mode, bias, relu, f16)));
+                    variants.extend([false, true].map(|relu| kernel(tiles, mode, bias, relu, f16, f16)));
                 }
             }
+            variants.push(kernel(tiles, mode, Bias::None, false, true, false));
         }
     }
     variants

@@ -9,7 +9,7 @@
 
 @group(0) @binding(0) var<storage, read_write> a: array<T>;
 @group(0) @binding(1) var<storage, read_write> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<T>;
+@group(0) @binding(2) var<storage, read_write> c: array<C>;
 @group(0) @binding(3) var<storage, read_write> bias: array<T>;
 
 const TILE = 64u;

@@ -170,7 +170,7 @@ fn store_c(row: u32, column: u32, column_base: u32, batch: u32, value: f32) {
     if (RELU) {
         result = max(result, 0.0);
     }
-    c[column_base + row * params.c_row] = T(result);
+    c[column_base + row * params.c_row] = C(result);
 }
 
 // What a workgroup works on.

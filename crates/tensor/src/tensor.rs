@@ -168,7 +168,7 @@ impl Tensor {
     /// # Errors
     /// As [`Tensor::to_vec`].
     pub async fn to_vec_async<T: Element>(&self) -> Result<Vec<T>> {
-        let (source, start, count) = self.read_range::<T>("to_vec")?;
+        let (source, start, count) = self.read_range::<T>("to_vec_async")?;
         let bytes = source.device().read::<u8>(source.allocation(), start.0, count).await?;
         Ok(bytemuck::pod_collect_to_vec(&bytes[start.1..start.1 + self.numel() * T::DTYPE.size()]))
     }
@@ -188,22 +188,28 @@ impl Tensor {
                 ),
             ));
         }
+        self.check_read::<T>("item")?;
         self.to_vec::<T>().map(|values| values[0])
     }
 
     /// A contiguous tensor of the same elements, the aligned byte at which reading starts with the bytes to skip there, and the
     /// bytes to read.
     fn read_range<T: Element>(&self, op: &'static str) -> Result<(Tensor, (u64, usize), usize)> {
-        if T::DTYPE != self.dtype {
-            return Err(Error::dtype(
-                op,
-                format!("a tensor of {} read as {}; read it as {0} or convert it by to_dtype", self.dtype, T::DTYPE),
-            ));
-        }
+        self.check_read::<T>(op)?;
         let source = self.contiguous()?;
         let first = source.offset * self.dtype.size();
         let aligned = first / 4 * 4;
         Ok((source, (aligned as u64, first - aligned), first - aligned + self.numel() * self.dtype.size()))
+    }
+
+    fn check_read<T: Element>(&self, op: &'static str) -> Result<()> {
+        if T::DTYPE == self.dtype {
+            return Ok(());
+        }
+        Err(Error::dtype(
+            op,
+            format!("a tensor of {} read as {}; read it as {0} or convert it by to_dtype", self.dtype, T::DTYPE),
+        ))
     }
 
     /// Counts the in-place writes to its memory. Autograd compares it, so that a stale saved tensor is an error instead of a
@@ -255,6 +261,9 @@ impl Tensor {
     pub(crate) fn check_axis(&self, op: &'static str, axis: usize) -> Result<()> {
         if axis < self.rank() {
             return Ok(());
+        }
+        if self.rank() == 0 {
+            return Err(Error::argument(op, format!("axis {axis} of a scalar; it has no axes: add one by unsqueeze")));
         }
         Err(Error::argument(
             op,

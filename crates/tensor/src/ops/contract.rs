@@ -105,7 +105,8 @@ fn run(problem: &Problem<'_>, out: &Tensor, plan: Plan) -> Result<()> {
         ..problem.params
     };
     let place = bias.map_or(Bias::None, |(_, place)| place);
-    let kernel = kernel(plan.tiles, problem.mode, place, problem.relu, out.dtype() == DType::F16);
+    let f16 = [problem.a, out].map(|tensor| tensor.dtype() == DType::F16);
+    let kernel = kernel(plan.tiles, problem.mode, place, problem.relu, f16[0], f16[1]);
     let bindings: [Binding<'_>; 4] = [a.binding, b.binding, c.binding, bias.map_or(c.binding, |(w, _)| w.binding)];
     launch(out.device(), &kernel, &bindings, &params, groups(plan.tiles, &params) * u64::from(plan.splits))
 }

@@ -206,7 +206,7 @@ impl Tensor {
                 return Err(Error::shape(
                     OP,
                     format!(
-                        "bias has shape {} of {}, weight {} of {}; needs a bias of [{out_features}] of {2}",
+                        "bias has shape {} of {}, weight {} of {}; needs a bias of [{out_features}] of {3}",
                         bias.shape(),
                         bias.dtype(),
                         weight.shape(),
