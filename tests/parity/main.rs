@@ -22,4 +22,4 @@ macro_rules! families {
     };
 }
 
-families!(view, unary, binary, create, reduce, matmul, conv, pool);
+families!(view, unary, binary, create, reduce, matmul, conv, pool, softmax, random, gradient, optim);

@@ -10,13 +10,15 @@ use kiln_tensor::{DType, Device, Tensor};
 
 use crate::reference::Array;
 use crate::reference::difference::directional;
-use crate::row::{Case, Gradient, Row, Wrongs, download, seed_of, uniform, upload};
+use crate::row::{Case, Gradient, Row, Wrong, Wrongs, download, seed_of, uniform, upload};
 use crate::tolerance::{Class, Expected};
 
 /// The least shapes that a row is tried on, forward and gradient each.
 const CASES: usize = 8;
 /// The least wrong calls of an op that can fail.
 const WRONGS: usize = 2;
+/// Of every tape on which a gradient is tried.
+pub const TAPE_SEED: u64 = 42;
 /// What the third device binds at once: 1,024 `f32`.
 const TIGHT_BYTES: u64 = 4096;
 
@@ -176,7 +178,7 @@ fn check_gradient(
     seed: u64,
 ) -> Result<f64, String> {
     let op = case.differentiable.as_ref().unwrap();
-    let tape = Tape::train_seeded(seed);
+    let tape = Tape::train_seeded(TAPE_SEED);
     let is_float: Vec<bool> = inputs.iter().map(|input| input.dtype() == DType::F32).collect();
     let vars: Vec<Var> = inputs
         .iter()
@@ -237,15 +239,21 @@ fn gradient_of(gradients: &Gradients, var: &Var) -> kiln_tensor::Result<Array> {
 }
 
 fn check_wrongs(row: &Row, misses: &mut Vec<String>) {
-    let Wrongs::Calls(wrongs) = &row.wrong else { return };
+    if let Wrongs::Calls(wrongs) = &row.wrong {
+        check_calls(row.name, wrongs, misses);
+    }
+}
+
+/// Each call must fail with its whole text.
+pub fn check_calls(name: &str, wrongs: &[Wrong], misses: &mut Vec<String>) {
     if wrongs.len() < WRONGS {
-        misses.push(format!("{}: {} wrong calls; an op that can fail needs {WRONGS}", row.name, wrongs.len()));
+        misses.push(format!("{name}: {} wrong calls; an op that can fail needs {WRONGS}", wrongs.len()));
     }
     for wrong in wrongs {
         match (wrong.call)(&devices().whole) {
-            Ok(output) => misses.push(format!("{}: gave {output:?} where it should say: {}", row.name, wrong.message)),
+            Ok(output) => misses.push(format!("{name}: gave {output:?} where it should say: {}", wrong.message)),
             Err(error) if error.to_string() == wrong.message => {}
-            Err(error) => misses.push(format!("{}: said: {error}\n    should say: {}", row.name, wrong.message)),
+            Err(error) => misses.push(format!("{name}: said: {error}\n    should say: {}", wrong.message)),
         }
     }
 }

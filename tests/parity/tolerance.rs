@@ -15,8 +15,6 @@ pub enum Class {
     Div,
     /// 4 ULP on the row's domain.
     Transcendental,
-    /// Derivatives that multiply two functions of class `Transcendental`: 8 ULP, 4 of each.
-    Product,
     /// `4 log2(n) eps magnitude`; the magnitude of a sum is `sum |x|`.
     Sum,
     /// `2 sqrt(k) eps magnitude` with `sum |a| |b|` as magnitude, and normalised mean square error under 1e-11.
@@ -67,7 +65,6 @@ impl Class {
             Class::Round => ulp(value),
             Class::Div => 3.0 * ulp(value),
             Class::Transcendental => 4.0 * ulp(value),
-            Class::Product => 8.0 * ulp(value),
             Class::Sum => (4.0 * terms.log2() * eps * magnitude).max(ulp(value)),
             Class::Dot => (2.0 * terms.sqrt() * eps * magnitude).max(ulp(value)),
             Class::Half => 1e-3 * value.abs() + 6e-8 + 2.0 * terms.sqrt() * eps * magnitude,

@@ -1,10 +1,15 @@
 //! The rows, a file per family of ops.
 
+pub mod access;
 pub mod binary;
 pub mod conv;
 pub mod create;
+pub mod gradient;
 pub mod matmul;
+pub mod optim;
 pub mod pool;
+pub mod random;
 pub mod reduce;
+pub mod softmax;
 pub mod unary;
 pub mod view;

@@ -168,7 +168,7 @@ fn transpose() -> Row {
             wrong("transpose: axis 2 of a tensor of shape [2, 3]; needs an axis below 2", |d| {
                 zeros(d, &[2, 3])?.transpose(0, 2)
             }),
-            wrong("transpose: axis 0 of a tensor of shape []; needs an axis below 0", |d| {
+            wrong("transpose: axis 0 of a scalar; it has no axes: add one by unsqueeze", |d| {
                 zeros(d, &[])?.transpose(0, 0)
             }),
         ],
