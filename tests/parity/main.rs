@@ -5,6 +5,8 @@
 // A test binary has no outside; the reference keeps the whole vocabulary whether or not a row uses all of it.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+mod coverage;
+mod large;
 mod recorded;
 mod reference;
 mod row;

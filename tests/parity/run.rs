@@ -166,8 +166,8 @@ fn random(shape: &[usize], seed: u64) -> Array {
 }
 
 /// The gradient of the op on a tape: the forward pass must give the same bits, and along three random directions the
-/// gradient must be the slope of the reference. A direction across which the gradient nearly cancels (an inner product
-/// under a tenth of the lengths') says little and is drawn again.
+/// gradient must be the slope of the reference. A direction in which the gradient nearly cancels (a fifth of what a
+/// random one gives) says little and is drawn again.
 fn check_gradient(
     device: &Device,
     case: &Case,
@@ -201,7 +201,8 @@ fn check_gradient(
     }
     // What rounding in f64 leaves of the difference of two outputs, over its step.
     let noise = 1e-9 * dy.abs().dot(&(case.reference)(values).value.abs());
-    let length = |arrays: &[Array]| arrays.iter().map(|a| a.norm().powi(2)).sum::<f64>().sqrt();
+    // The root mean square of a direction's elements is that of -1..1.
+    let usual = gradients.iter().map(|g| g.norm().powi(2)).sum::<f64>().sqrt() / 3.0_f64.sqrt();
     let mut share = 0.0_f64;
     for trial in 0..3 {
         let (mut want, mut got) = (0.0, 0.0);
@@ -216,7 +217,7 @@ fn check_gradient(
                 .collect();
             want = directional(|x| (case.reference)(x).value, values, &directions, &dy);
             got = gradients.iter().zip(&directions).map(|(g, d)| g.dot(d)).sum();
-            if want.abs() >= 0.1 * length(&gradients) * length(&directions) {
+            if want.abs() >= 0.2 * usual {
                 break;
             }
         }

@@ -91,7 +91,8 @@ fn reading() {
     }
     assert!(misses.is_empty(), "{}", misses.join("\n"));
     let random = Random { seed: 1, stream: 0 };
-    let x = Tensor::uniform(&devices().whole, [5, 7], 0.0, 1.0, random).unwrap().slice(0, 1, 4, 2).unwrap().t().unwrap();
+    let x =
+        Tensor::uniform(&devices().whole, [5, 7], 0.0, 1.0, random).unwrap().slice(0, 1, 4, 2).unwrap().t().unwrap();
     assert_eq!((x.dims::<2>().unwrap(), x.dim(0).unwrap(), x.dim(1).unwrap()), ([7, 2], 7, 2));
     let values = x.to_vec::<f32>().unwrap();
     assert_eq!(pollster::block_on(x.to_vec_async::<f32>()).unwrap(), values);

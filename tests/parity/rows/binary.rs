@@ -39,7 +39,8 @@ pub fn pairs() -> Vec<[Laid; 2]> {
 }
 
 fn inputs(pair: &[Laid; 2], domains: &[Domain; 2], dtype: DType) -> Vec<Input> {
-    let made = pair.iter().zip(domains).map(|((shape, layout), d)| input(shape, d.clone()).layout(*layout).dtype(dtype));
+    let made =
+        pair.iter().zip(domains).map(|((shape, layout), d)| input(shape, d.clone()).layout(*layout).dtype(dtype));
     made.collect()
 }
 
@@ -194,10 +195,9 @@ fn wrongs(name: &'static str, op: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Vec
             leak(format!("{name}: f32 and i32 tensors; needs one type for all: convert one by to_dtype")),
             move |d| op(&zeros(d, &[2], F32)?, &zeros(d, &[2], I32)?),
         ),
-        wrong(
-            leak(format!("{name}: tensors on two devices; read one and write it to the other device")),
-            move |d| op(&zeros(d, &[2], F32)?, &zeros(&crate::run::devices().minimal, &[2], F32)?),
-        ),
+        wrong(leak(format!("{name}: tensors on two devices; read one and write it to the other device")), move |d| {
+            op(&zeros(d, &[2], F32)?, &zeros(&crate::run::devices().minimal, &[2], F32)?)
+        }),
     ]
 }
 
@@ -244,11 +244,8 @@ fn where_() -> Row {
                 |x| Expected::new(reference::where_(&x[0], &x[1], &x[2])),
             )
             .gives(dtype);
-            let made = if dtype == F32 {
-                made.differentiable_with(|t, x| Var::where_(&t[0], &x[1], &x[2]))
-            } else {
-                made
-            };
+            let made =
+                if dtype == F32 { made.differentiable_with(|t, x| Var::where_(&t[0], &x[1], &x[2])) } else { made };
             cases.push(if i == 11 { made.tight() } else { made });
         }
     }

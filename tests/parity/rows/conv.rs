@@ -141,10 +141,9 @@ fn forward() -> Row {
              [out_channels, channels / groups, kernel height, kernel width]",
             move |d| call(d, &[3, 8, 8], &[6, 3, 5, 5], plain),
         ),
-        wrong(
-            "conv2d: stride [0, 1], dilation [1, 1], groups 1; each must be at least 1",
-            move |d| call(d, &[1, 3, 8, 8], &[6, 3, 5, 5], Conv2d { stride: [0, 1], ..plain }),
-        ),
+        wrong("conv2d: stride [0, 1], dilation [1, 1], groups 1; each must be at least 1", move |d| {
+            call(d, &[1, 3, 8, 8], &[6, 3, 5, 5], Conv2d { stride: [0, 1], ..plain })
+        }),
         wrong(
             "conv2d: weight [5, 2, 3, 3] with groups = 2; needs at least one input channel, and out_channels a multiple of \
              groups above 0",

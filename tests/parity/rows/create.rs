@@ -37,14 +37,16 @@ fn filled(name: &'static str, value: f64, op: fn(&Device, &[usize], DType) -> Re
     for shape in SHAPES {
         for dtype in TYPES {
             let reference = move || Expected::new(Array::full(shape, value));
-            let case = Case::creating(format!("{shape:?} {dtype}"), move |d| op(d, shape, dtype), reference).gives(dtype);
+            let case =
+                Case::creating(format!("{shape:?} {dtype}"), move |d| op(d, shape, dtype), reference).gives(dtype);
             cases.push(if shape == [37, 61] { case.tight() } else { case });
         }
     }
     if name == "full" {
         let of = |dtype, given: f64, kept: f64| {
             let reference = move || Expected::new(Array::full(&[5], kept));
-            Case::creating(format!("{given} as {dtype}"), move |d| Tensor::full(d, [5], given, dtype), reference).gives(dtype)
+            Case::creating(format!("{given} as {dtype}"), move |d| Tensor::full(d, [5], given, dtype), reference)
+                .gives(dtype)
         };
         cases.extend([of(F32, -0.1, -0.1), of(F32, f64::NAN, f64::NAN), of(F32, f64::NEG_INFINITY, f64::NEG_INFINITY)]);
         cases.extend([of(I32, -7.0, -7.0), of(U32, 4e9, 4e9), of(U8, 255.0, 255.0)]);
@@ -92,7 +94,8 @@ fn arange() -> Row {
         let label = format!("{start}..{end} by {step} {dtype}");
         Case::creating(label, move |d| Tensor::arange(d, start, end, step, dtype), reference).gives(dtype)
     };
-    let mut cases: Vec<Case> = ranges.into_iter().flat_map(|range| [F32, I32, U32].map(|dtype| case(range, dtype))).collect();
+    let mut cases: Vec<Case> =
+        ranges.into_iter().flat_map(|range| [F32, I32, U32].map(|dtype| case(range, dtype))).collect();
     cases.extend([(0.0, 1.0, 0.125), (1.0, -1.0, -0.25), (0.0, 100.0, 0.5)].map(|range| case(range, F32)));
     let wrong = Wrongs::Calls(vec![
         wrong("arange: start 0, end 5, step 0; needs finite numbers and a step that leads to end", |d| {
@@ -137,7 +140,13 @@ fn from_slice() -> Row {
 /// The shape and layout of each part, and the axis.
 type Parts = (Vec<(&'static [usize], Layout)>, usize);
 
-fn joining(name: &'static str, all: Vec<Parts>, ops: Joins, reference: fn(&[&Array], usize) -> Array, wrong: Wrongs) -> Row {
+fn joining(
+    name: &'static str,
+    all: Vec<Parts>,
+    ops: Joins,
+    reference: fn(&[&Array], usize) -> Array,
+    wrong: Wrongs,
+) -> Row {
     let (tensors, vars) = ops;
     let mut cases = Vec::new();
     for (i, (parts, dim)) in all.into_iter().enumerate() {
@@ -186,10 +195,9 @@ fn cat() -> Row {
         wrong("cat: axis 2 of a tensor of shape [2, 3]; needs an axis below 2", |d| {
             Tensor::cat(&[&zeros(d, &[2, 3], F32)?], 2)
         }),
-        wrong(
-            "cat: tensor 1 has shape [2, 4], the first [2, 3]; needs equal sizes on every axis but 0",
-            |d| Tensor::cat(&[&zeros(d, &[2, 3], F32)?, &zeros(d, &[2, 4], F32)?], 0),
-        ),
+        wrong("cat: tensor 1 has shape [2, 4], the first [2, 3]; needs equal sizes on every axis but 0", |d| {
+            Tensor::cat(&[&zeros(d, &[2, 3], F32)?, &zeros(d, &[2, 4], F32)?], 0)
+        }),
         wrong("cat: tensor 1 is i32, the first f32; needs one type: convert one by to_dtype", |d| {
             Tensor::cat(&[&zeros(d, &[2], F32)?, &zeros(d, &[2], I32)?], 0)
         }),
@@ -215,18 +223,16 @@ fn stack() -> Row {
     ];
     let wrong = Wrongs::Calls(vec![
         wrong("stack: no tensors; needs at least one", |_| Tensor::stack(&[], 0)),
-        wrong(
-            "stack: tensor 1 has shape [3], the first [2]; needs one shape: use cat to join along an axis",
-            |d| Tensor::stack(&[&zeros(d, &[2], F32)?, &zeros(d, &[3], F32)?], 0),
-        ),
+        wrong("stack: tensor 1 has shape [3], the first [2]; needs one shape: use cat to join along an axis", |d| {
+            Tensor::stack(&[&zeros(d, &[2], F32)?, &zeros(d, &[3], F32)?], 0)
+        }),
         wrong(
             "stack: a new axis 2 for tensors of shape [2]; needs one of at most 1 and no more than 6 axes in all",
             |d| Tensor::stack(&[&zeros(d, &[2], F32)?], 2),
         ),
-        wrong(
-            "stack: tensor 1 is u8, the first f32; needs one type: convert one by to_dtype",
-            |d| Tensor::stack(&[&zeros(d, &[2], F32)?, &zeros(d, &[2], U8)?], 0),
-        ),
+        wrong("stack: tensor 1 is u8, the first f32; needs one type: convert one by to_dtype", |d| {
+            Tensor::stack(&[&zeros(d, &[2], F32)?, &zeros(d, &[2], U8)?], 0)
+        }),
     ]);
     joining("stack", all, (Tensor::stack, Var::stack), movement::stack, wrong)
 }
@@ -271,9 +277,10 @@ fn pad() -> Row {
         wrong("pad: 1 pairs for a tensor of shape [2, 3]; needs 2, one (before, after) per axis", |d| {
             zeros(d, &[2, 3], F32)?.pad(&[(1, 1)], 0.0)
         }),
-        wrong("pad: shape [18446744073709551615] has more than 4294967295 elements; split it into several tensors", |d| {
-            zeros(d, &[2], F32)?.pad(&[(usize::MAX, 1)], 0.0)
-        }),
+        wrong(
+            "pad: shape [18446744073709551615] has more than 4294967295 elements; split it into several tensors",
+            |d| zeros(d, &[2], F32)?.pad(&[(usize::MAX, 1)], 0.0),
+        ),
     ]);
     Row { name: "pad", class: Class::Exact, gradient: LINEAR, cases, wrong }
 }

@@ -33,33 +33,79 @@ fn apply(formula: fn(&[f64]) -> f64, operands: &[Array]) -> Array {
 }
 
 pub fn rows() -> Vec<Row> {
-    use Domain::{Within, Whole};
+    use Domain::{Whole, Within};
     let dy = || Within(-2.0, 2.0);
     let of = |name, class, op: Op, domains: Vec<Domain>, formula| Derivative { name, class, op, domains, formula };
     let two = |x: Domain| vec![x, dy()];
     vec![
-        of("abs_grad", Class::Exact, |x| ops::abs_grad(&x[0], &x[1]), two(Whole(-2, 2)), |v| {
-            if v[0] == 0.0 { 0.0 } else { v[1] * v[0].signum() }
-        }),
+        of(
+            "abs_grad",
+            Class::Exact,
+            |x| ops::abs_grad(&x[0], &x[1]),
+            two(Whole(-2, 2)),
+            |v| {
+                if v[0] == 0.0 { 0.0 } else { v[1] * v[0].signum() }
+            },
+        ),
         of("sqrt_grad", Class::Div, |x| ops::sqrt_grad(&x[0], &x[1]), two(Within(0.2, 5.0)), |v| v[1] / (2.0 * v[0])),
-        of("rsqrt_grad", Class::Transcendental, |x| ops::rsqrt_grad(&x[0], &x[1]), two(Within(0.2, 5.0)), |v| {
-            -0.5 * v[1] * v[0].powi(3)
-        }),
-        of("sin_grad", Class::Transcendental, |x| ops::sin_grad(&x[0], &x[1]), two(Within(-7.0, 7.0)), |v| v[1] * v[0].cos()),
-        of("cos_grad", Class::Transcendental, |x| ops::cos_grad(&x[0], &x[1]), two(Within(-7.0, 7.0)), |v| -v[1] * v[0].sin()),
-        of("tanh_grad", Class::Transcendental, |x| ops::tanh_grad(&x[0], &x[1]), two(Within(-0.999, 0.999)), |v| {
-            v[1] * (1.0 - v[0] * v[0])
-        }),
-        of("sigmoid_grad", Class::Transcendental, |x| ops::sigmoid_grad(&x[0], &x[1]), two(Within(0.001, 0.999)), |v| {
-            v[1] * v[0] * (1.0 - v[0])
-        }),
-        of("relu_grad", Class::Exact, |x| ops::relu_grad(&x[0], &x[1]), two(Whole(-2, 2)), |v| {
-            if v[0] > 0.0 { v[1] } else { 0.0 }
-        }),
-        of("reciprocal_grad", Class::Div, |x| ops::reciprocal_grad(&x[0], &x[1]), two(Within(-5.0, 5.0)), |v| {
-            -v[1] * v[0] * v[0]
-        }),
-        of("square_grad", Class::Div, |x| ops::square_grad(&x[0], &x[1]), two(Within(-5.0, 5.0)), |v| 2.0 * v[0] * v[1]),
+        of(
+            "rsqrt_grad",
+            Class::Transcendental,
+            |x| ops::rsqrt_grad(&x[0], &x[1]),
+            two(Within(0.2, 5.0)),
+            |v| -0.5 * v[1] * v[0].powi(3),
+        ),
+        of(
+            "sin_grad",
+            Class::Transcendental,
+            |x| ops::sin_grad(&x[0], &x[1]),
+            two(Within(-7.0, 7.0)),
+            |v| v[1] * v[0].cos(),
+        ),
+        of(
+            "cos_grad",
+            Class::Transcendental,
+            |x| ops::cos_grad(&x[0], &x[1]),
+            two(Within(-7.0, 7.0)),
+            |v| -v[1] * v[0].sin(),
+        ),
+        of(
+            "tanh_grad",
+            Class::Transcendental,
+            |x| ops::tanh_grad(&x[0], &x[1]),
+            two(Within(-0.999, 0.999)),
+            |v| v[1] * (1.0 - v[0] * v[0]),
+        ),
+        of(
+            "sigmoid_grad",
+            Class::Transcendental,
+            |x| ops::sigmoid_grad(&x[0], &x[1]),
+            two(Within(0.001, 0.999)),
+            |v| v[1] * v[0] * (1.0 - v[0]),
+        ),
+        of(
+            "relu_grad",
+            Class::Exact,
+            |x| ops::relu_grad(&x[0], &x[1]),
+            two(Whole(-2, 2)),
+            |v| {
+                if v[0] > 0.0 { v[1] } else { 0.0 }
+            },
+        ),
+        of(
+            "reciprocal_grad",
+            Class::Div,
+            |x| ops::reciprocal_grad(&x[0], &x[1]),
+            two(Within(-5.0, 5.0)),
+            |v| -v[1] * v[0] * v[0],
+        ),
+        of(
+            "square_grad",
+            Class::Div,
+            |x| ops::square_grad(&x[0], &x[1]),
+            two(Within(-5.0, 5.0)),
+            |v| 2.0 * v[0] * v[1],
+        ),
         of(
             "div_grad",
             Class::Transcendental,
@@ -96,9 +142,15 @@ pub fn rows() -> Vec<Row> {
             vec![Whole(-2, 2), Whole(-2, 2), dy()],
             |v| v[2] * if v[0] == v[1] { 0.5 } else { f64::from(v[0] < v[1]) },
         ),
-        of("clamp_grad", Class::Exact, |x| ops::clamp_grad(&x[0], &x[1], -1.0, 1.0), two(Whole(-2, 2)), |v| {
-            if (-1.0..=1.0).contains(&v[0]) { v[1] } else { 0.0 }
-        }),
+        of(
+            "clamp_grad",
+            Class::Exact,
+            |x| ops::clamp_grad(&x[0], &x[1], -1.0, 1.0),
+            two(Whole(-2, 2)),
+            |v| {
+                if (-1.0..=1.0).contains(&v[0]) { v[1] } else { 0.0 }
+            },
+        ),
         of(
             "pow_scalar_grad",
             Class::Transcendental,

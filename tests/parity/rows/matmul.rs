@@ -76,7 +76,13 @@ fn matmul() -> Row {
                 format!("{:?} {:?} by {:?} {:?} {dtype}", pair[0].0, pair[0].1, pair[1].0, pair[1].1),
                 inputs.collect(),
                 tensors,
-                |x| Expected::joined(product(&x[0], &x[1]), product(&x[0].abs(), &x[1].abs()), *x[0].shape.last().unwrap()),
+                |x| {
+                    Expected::joined(
+                        product(&x[0], &x[1]),
+                        product(&x[0].abs(), &x[1].abs()),
+                        *x[0].shape.last().unwrap(),
+                    )
+                },
             )
             .gives(dtype);
             let case = if dtype == F32 { case.differentiable(vars) } else { case };
@@ -88,10 +94,9 @@ fn matmul() -> Row {
             "matmul: shapes [2, 3] and [2, 3]: 3 columns on the left, 2 rows on the right; needs as many: transpose one side",
             |d| zeros(d, &[2, 3], F32)?.matmul(&zeros(d, &[2, 3], F32)?),
         ),
-        wrong(
-            "matmul: shapes [] and [3]; needs at least one axis on each side: multiply scalars by mul",
-            |d| zeros(d, &[], F32)?.matmul(&zeros(d, &[3], F32)?),
-        ),
+        wrong("matmul: shapes [] and [3]; needs at least one axis on each side: multiply scalars by mul", |d| {
+            zeros(d, &[], F32)?.matmul(&zeros(d, &[3], F32)?)
+        }),
         wrong(
             "matmul: shapes [2] and [3] do not broadcast; aligned at the end, sizes must be equal or 1: reshape or expand \
              one of them",
@@ -167,10 +172,9 @@ fn linear() -> Row {
              in_features",
             |d| zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[5, 4], F32)?, None),
         ),
-        wrong(
-            "linear: bias has shape [4] of f32, weight [5, 3] of f32; needs a bias of [5] of f32",
-            |d| zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[5, 3], F32)?, Some(&zeros(d, &[4], F32)?)),
-        ),
+        wrong("linear: bias has shape [4] of f32, weight [5, 3] of f32; needs a bias of [5] of f32", |d| {
+            zeros(d, &[2, 3], F32)?.linear(&zeros(d, &[5, 3], F32)?, Some(&zeros(d, &[4], F32)?))
+        }),
         wrong("linear: the left side is i32; needs f32, f16: convert it by to_dtype", |d| {
             zeros(d, &[2, 3], I32)?.linear(&zeros(d, &[5, 3], I32)?, None)
         }),

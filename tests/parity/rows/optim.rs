@@ -44,10 +44,7 @@ fn problems() -> Vec<(Vec<Vec<usize>>, Layout)> {
 /// Parameter, gradient, parameter, gradient, ..
 fn inputs(shapes: &[Vec<usize>], layout: Layout) -> Vec<Input> {
     let of = |shape: &Vec<usize>| {
-        [
-            input(shape, Domain::Within(-2.0, 2.0)),
-            input(shape, Domain::Apart(-1.0, 1.0, &[0.0])).layout(layout),
-        ]
+        [input(shape, Domain::Within(-2.0, 2.0)), input(shape, Domain::Apart(-1.0, 1.0, &[0.0])).layout(layout)]
     };
     shapes.iter().flat_map(of).collect()
 }
@@ -163,13 +160,7 @@ fn refused(
 }
 
 fn adam_options(adam: Adam, index: usize) -> AdamStep {
-    AdamStep {
-        lr: adam.lr,
-        betas: adam.betas,
-        eps: adam.eps,
-        weight_decay: adam.weight_decay,
-        step: index as u64 + 1,
-    }
+    AdamStep { lr: adam.lr, betas: adam.betas, eps: adam.eps, weight_decay: adam.weight_decay, step: index as u64 + 1 }
 }
 
 fn run_adam(p: &Array, g: &Array, adam: Adam) -> Array {
@@ -236,11 +227,8 @@ fn recorded_steps() {
                 .zip(targets)
                 .map(|(p, target)| upload(device, &optim_gradient(&value(p), target), F32).unwrap())
                 .collect();
-            let updates: Vec<Update<'_>> = parameters
-                .iter()
-                .zip(&gradients)
-                .map(|(parameter, gradient)| Update { parameter, gradient })
-                .collect();
+            let updates: Vec<Update<'_>> =
+                parameters.iter().zip(&gradients).map(|(parameter, gradient)| Update { parameter, gradient }).collect();
             match recorded.text(case, "optimizer") {
                 "sgd" => sgd_step(&updates, Some(&states[0]), &sgd_options(recorded.sgd(case), step)).unwrap(),
                 "adam" => {

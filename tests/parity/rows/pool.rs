@@ -135,14 +135,12 @@ fn max_wrongs(op: &'static str, call: fn(&Tensor, &MaxPool2dOptions) -> Result<T
         wrong(message("input has shape [2, 5, 5]; needs [batch, channels, height, width]"), move |d| {
             call(&zeros(d, &[2, 5, 5], F32)?, &plain)
         }),
-        wrong(
-            message("kernel_size [2, 0], stride [2, 0], dilation [1, 1]; each must be at least 1"),
-            move |d| call(&image(d)?, &MaxPool2dOptions::new([2, 0])),
-        ),
-        wrong(
-            message("padding [2, 0] with kernel_size [2, 2]; needs at most half of the window"),
-            move |d| call(&image(d)?, &MaxPool2dOptions { padding: [2, 0], ..plain }),
-        ),
+        wrong(message("kernel_size [2, 0], stride [2, 0], dilation [1, 1]; each must be at least 1"), move |d| {
+            call(&image(d)?, &MaxPool2dOptions::new([2, 0]))
+        }),
+        wrong(message("padding [2, 0] with kernel_size [2, 2]; needs at most half of the window"), move |d| {
+            call(&image(d)?, &MaxPool2dOptions { padding: [2, 0], ..plain })
+        }),
         wrong(
             message(
                 "a window of [6, 2] with dilation [1, 1] does not fit an image of 5x5 with padding [0, 0]; pass a larger \
@@ -301,11 +299,12 @@ fn avg_pool2d_grad() -> Row {
         ops::avg_pool2d_grad(&zeros(d, dy, dtype)?, [1, 2, 5, 5], &AvgPool2dOptions::new([2, 2]))
     };
     let wrong = Wrongs::Calls(vec![
-        wrong(
-            "avg_pool2d_grad: dy has shape [1, 2, 3, 2]; an input of [1, 2, 5, 5] needs [1, 2, 2, 2]",
-            move |d| call(d, &[1, 2, 3, 2], F32),
-        ),
-        wrong("avg_pool2d_grad: dy is i32; needs f32, f16: convert it by to_dtype", move |d| call(d, &[1, 2, 2, 2], I32)),
+        wrong("avg_pool2d_grad: dy has shape [1, 2, 3, 2]; an input of [1, 2, 5, 5] needs [1, 2, 2, 2]", move |d| {
+            call(d, &[1, 2, 3, 2], F32)
+        }),
+        wrong("avg_pool2d_grad: dy is i32; needs f32, f16: convert it by to_dtype", move |d| {
+            call(d, &[1, 2, 2, 2], I32)
+        }),
     ]);
     Row { name: "pool::avg_pool2d_grad", class: Class::Sum, gradient: NO_GRADIENT, cases, wrong }
 }

@@ -13,8 +13,7 @@ use crate::tolerance::{Class, Expected};
 use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
-const SHAPES: [&[usize]; 10] =
-    [&[], &[1], &[63], &[64], &[65], &[7, 11, 13], &[0], &[2, 3, 5, 7], &[1021], &[257, 5]];
+const SHAPES: [&[usize]; 10] = [&[], &[1], &[63], &[64], &[65], &[7, 11, 13], &[0], &[2, 3, 5, 7], &[1021], &[257, 5]];
 /// Both words of each count.
 const STREAMS: [Random; 3] = [
     Random { seed: 0, stream: 0 },
@@ -62,9 +61,7 @@ fn uniform() -> Row {
     cases.extend(each(|shape, random| case(shape, random, -0.3, 2.7, Class::Sum)));
     cases.push(case(&[5], STREAMS[1], 2.0, 2.0, Class::Exact));
     let wrong = Wrongs::Calls(vec![
-        wrong("uniform: low 1 and high 0; needs finite low <= high", |d| {
-            Tensor::uniform(d, [2], 1.0, 0.0, STREAMS[0])
-        }),
+        wrong("uniform: low 1 and high 0; needs finite low <= high", |d| Tensor::uniform(d, [2], 1.0, 0.0, STREAMS[0])),
         wrong("uniform: low 0 and high inf; needs finite low <= high", |d| {
             Tensor::uniform(d, [2], 0.0, f64::INFINITY, STREAMS[0])
         }),
@@ -137,12 +134,8 @@ fn bernoulli() -> Row {
         )
     });
     let wrong = Wrongs::Calls(vec![
-        wrong("bernoulli: p 1.5; needs a probability from 0 to 1", |d| {
-            Tensor::bernoulli(d, [2], 1.5, STREAMS[0])
-        }),
-        wrong("bernoulli: p NaN; needs a probability from 0 to 1", |d| {
-            Tensor::bernoulli(d, [2], f64::NAN, STREAMS[0])
-        }),
+        wrong("bernoulli: p 1.5; needs a probability from 0 to 1", |d| Tensor::bernoulli(d, [2], 1.5, STREAMS[0])),
+        wrong("bernoulli: p NaN; needs a probability from 0 to 1", |d| Tensor::bernoulli(d, [2], f64::NAN, STREAMS[0])),
         too_large("bernoulli", |d| Tensor::bernoulli(d, [1025], 0.5, STREAMS[0])),
     ]);
     Row { name: "bernoulli", class: Class::Exact, gradient: MADE, cases, wrong }

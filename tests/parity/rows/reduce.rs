@@ -100,7 +100,8 @@ fn row(op: Reduction) -> Row {
             move |x| {
                 let mut made = expected(compute, &x[0], axes, keepdim);
                 if is_mean {
-                    made.magnitude = Some(made.magnitude.unwrap().map(|m| m / reference::group_size(&x[0], axes) as f64));
+                    made.magnitude =
+                        Some(made.magnitude.unwrap().map(|m| m / reference::group_size(&x[0], axes) as f64));
                 }
                 if is_sum && !given.is_float() {
                     made.value = made.value.map(|v| wrapped(dtype, v));
@@ -152,13 +153,14 @@ fn row(op: Reduction) -> Row {
         // The same where they are chosen from halves.
         let data: Vec<f64> = (0..37 * 61).map(|i| if i % 97 == 3 { nan } else { f64::from(i % 11) }).collect();
         for axes in [&[][..], &[0], &[1]] {
-            cases.push(case(Input::given(&Array::new(&[37, 61], data.clone())), axes, false, "NaN and ties, large").tight());
+            cases.push(
+                case(Input::given(&Array::new(&[37, 61], data.clone())), axes, false, "NaN and ties, large").tight(),
+            );
         }
     }
     let gradient = if var.is_some() { REDUCTION } else { Gradient::None("a position") };
     Row { name, class, gradient, cases, wrong: Wrongs::Calls(wrongs(name, tensor)) }
 }
-
 
 fn wrongs(name: &'static str, op: Op<Tensor, Result<Tensor>>) -> Vec<Wrong> {
     let mut wrongs = vec![
@@ -174,8 +176,9 @@ fn wrongs(name: &'static str, op: Op<Tensor, Result<Tensor>>) -> Vec<Wrong> {
             op(&zeros(d, &[2], I32)?, &[], false)
         }));
     } else if name != "sum" {
-        let message =
-            format!("{name}: a tensor of shape [2, 0] over axes [1] has no elements to choose from; needs at least one");
+        let message = format!(
+            "{name}: a tensor of shape [2, 0] over axes [1] has no elements to choose from; needs at least one"
+        );
         wrongs.push(wrong(leak(message), move |d| op(&zeros(d, &[2, 0], F32)?, &[1], false)));
     }
     wrongs

@@ -264,9 +264,12 @@ fn cross_entropy() -> Row {
     });
     // No rows have no mean; a target that is no class shows.
     let nan = |label: &str, inputs: Vec<Input>| {
-        Case::new(label, inputs, |x| x[0].cross_entropy(&x[1]), |_| {
-            Expected::joined(Array::scalar(f64::NAN), Array::scalar(1.0), 1)
-        })
+        Case::new(
+            label,
+            inputs,
+            |x| x[0].cross_entropy(&x[1]),
+            |_| Expected::joined(Array::scalar(f64::NAN), Array::scalar(1.0), 1),
+        )
     };
     let given = |values: Vec<f64>| Input::given(&Array::new(&[values.len()], values)).dtype(I32);
     cases.push(nan("no rows", vec![input(&[0, 5], Domain::Within(0.0, 1.0)), given(vec![])]));
@@ -353,7 +356,12 @@ fn cross_entropy_gradient() -> Row {
         cases.push(case(format!("recorded {name}"), inputs, 1.0).recorded(recorded.get(name, "dlogits")));
     });
     let call = |d: &Device, lse: &[usize], dloss: &[usize]| {
-        cross_entropy_grad(&zeros(d, &[4, 3], F32)?, &zeros(d, &[4], I32)?, &zeros(d, lse, F32)?, &zeros(d, dloss, F32)?)
+        cross_entropy_grad(
+            &zeros(d, &[4, 3], F32)?,
+            &zeros(d, &[4], I32)?,
+            &zeros(d, lse, F32)?,
+            &zeros(d, dloss, F32)?,
+        )
     };
     let wrong = Wrongs::Calls(vec![
         wrong(

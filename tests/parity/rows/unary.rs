@@ -435,7 +435,8 @@ fn to_dtype() -> Row {
     ] {
         let special = Array::new(&[values.len()], values);
         let reference = move |x: &[Array]| Expected::new(x[0].map(|v| converted(F32, to, v)));
-        let case = Case::new(format!("special to {to}"), vec![Input::given(&special)], move |x| x[0].to_dtype(to), reference);
+        let case =
+            Case::new(format!("special to {to}"), vec![Input::given(&special)], move |x| x[0].to_dtype(to), reference);
         cases.push(case.gives(to));
     }
     for (shape, layout) in shapes() {
@@ -467,7 +468,8 @@ fn to_dtype() -> Row {
 fn contiguous_types() -> Row {
     let mut cases = Vec::new();
     for dtype in [F32, F16, I32, U32, U8] {
-        for (shape, layout) in [(vec![13, 17], Offset), (vec![5, 7, 3], Transposed), (vec![9], Tail), (vec![37, 61], Transposed)]
+        for (shape, layout) in
+            [(vec![13, 17], Offset), (vec![5, 7, 3], Transposed), (vec![9], Tail), (vec![37, 61], Transposed)]
         {
             let domain = if dtype.is_float() { Domain::Within(-9.0, 9.0) } else { integers(dtype) };
             let x = input(&shape, domain).dtype(dtype).layout(layout);
@@ -476,5 +478,11 @@ fn contiguous_types() -> Row {
         }
     }
     let gradient = Gradient::None("in the row of the views");
-    Row { name: "contiguous", class: Class::Exact, gradient, cases, wrong: Wrongs::Infallible("any tensor can be copied") }
+    Row {
+        name: "contiguous",
+        class: Class::Exact,
+        gradient,
+        cases,
+        wrong: Wrongs::Infallible("any tensor can be copied"),
+    }
 }
