@@ -222,11 +222,13 @@ fn check_gradient(
             }
         }
         let allowed = tolerance * want.abs() + noise;
-        if !((got - want).abs() <= allowed) {
+        let error = (got - want).abs();
+        // A NaN on either side is a miss.
+        if error > allowed || error.is_nan() {
             return Err(format!("gradient along direction {trial}: {got:e}, differences say {want:e}"));
         }
         if allowed > 0.0 {
-            share = share.max((got - want).abs() / allowed);
+            share = share.max(error / allowed);
         }
     }
     Ok(share)
