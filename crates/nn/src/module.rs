@@ -103,7 +103,8 @@ pub trait Module: Send + Sync {
     }
 
     /// As [`Module::save`], with text about the model: its name, its classes. The version of Kiln is added as
-    /// `kiln_version`.
+    /// `kiln_version`. All of it is one JSON object under the key `kiln` of the file's metadata, so that the same weights and text
+    /// give the same bytes; [`StateFile::metadata`](crate::StateFile::metadata) reads it.
     ///
     /// # Errors
     /// As [`Module::save`].

@@ -1,7 +1,7 @@
 //! Weights files: what is written is read again to the bit, by Kiln and by others, and what is damaged is told.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -102,10 +102,17 @@ fn other_programs_and_kiln_read_each_others_files() {
 
     let theirs = bench.path("theirs.safetensors");
     let tensors: Vec<_> = file.tensors();
-    safetensors::serialize_to_file(tensors, None, &theirs).unwrap();
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), &theirs).unwrap();
     let other = bench.model(2);
     other.load(&theirs).unwrap();
     assert_eq!(bits(&other), bits(&model));
+    // Their text is read as it is; of Kiln's they find all under one key.
+    let text = BTreeMap::from([("format".to_string(), "pt".to_string())]);
+    assert_eq!(StateFile::open(&theirs).unwrap().metadata(), &text);
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    let version = format!(r#"{{"kiln_version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    assert_eq!(header.metadata(), &Some(HashMap::from([("kiln".to_string(), version)])));
 }
 
 #[test]
@@ -237,35 +244,45 @@ fn headers_that_lie_are_told() {
         format!(r#"{{"w":{{"dtype":"{dtype}","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
     let huge = u64::MAX;
+    let misfit = "the header is not understood: invalid shape, data type, or offset for tensor";
+    let misplaced = "the header is not understood: invalid offset for tensor `w`";
+    let overflow = "the header is not understood: overflow computing buffer size from shape and/or element type";
     let cases = [
-        (entry("F32", "[2]", "[0,4]"), "w is f32 [2] and lies at bytes 0..4, which does not fit"),
-        (entry("F32", "[2]", "[8,0]"), "w is f32 [2] and lies at bytes 8..0, which does not fit"),
-        (entry("F32", "[2]", "[4,12]"), "w starts at byte 67, the tensor before it ends at 63"),
-        (entry("BF16", "[2]", "[0,4]"), "w has elements of type \"BF16\", which Kiln does not read; it reads F32, F16, I32, U32 and U8"),
-        (entry("F32", "[1,1,1,1,1,1,1]", "[0,4]"), "w has 7 axes, at most 6 are read"),
+        (entry("F32", "[2]", "[0,4]"), misfit),
+        (entry("F32", "[2]", "[8,0]"), misplaced),
+        (entry("F32", "[2]", "[4,12]"), misplaced),
         (
-            entry("F32", "[4294967296,4294967296]", "[0,4]"),
-            "w is f32 [4294967296, 4294967296] and lies at bytes 0..4, which does not fit",
+            entry("BF16", "[6]", "[0,12]"),
+            "w has elements of type BF16, which Kiln does not read; it reads F32, F16, I32, U32 and U8",
         ),
+        (entry("F32", "[1,1,1,1,1,1,3]", "[0,12]"), "w has 7 axes, at most 6 are read"),
+        (entry("F32", "[4294967296,4294967296]", "[0,4]"), overflow),
+        (entry("U8", &format!("[{huge}]"), &format!("[0,{huge}]")), overflow),
+        (entry("U8", "[1]", &format!("[{},{huge}]", huge - 1)), misplaced),
         (
-            entry("U8", "[1]", &format!("[{},{huge}]", huge - 1)),
-            "w lies at bytes 18446744073709551614..18446744073709551615, beyond any file",
-        ),
-        (
-            r#"{"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"w":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}"#.to_string(),
-            "the header is not understood: two tensors are named \"w\" at line 1 column 105",
+            r#"{"__metadata__":{"kiln":"[]"},"w":{"dtype":"U8","shape":[12],"data_offsets":[0,12]}}"#.to_string(),
+            "the metadata under \"kiln\" is no JSON object of text: invalid type: sequence, expected a map at line 1 column 0",
         ),
     ];
     for (header, expected) in cases {
         let told = bench.told(&with_header(&header, 12));
         assert_eq!(told, format!("{expected}; it is no safetensors file, or it is damaged: save it again"), "{header}");
     }
+    let unknown = bench.told(&with_header(&entry("F99", "[3]", "[0,12]"), 12));
+    assert!(unknown.starts_with("the header is not understood: unknown variant `F99`, expected one of "), "{unknown}");
     let overlap =
         r#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[2,6]}}"#;
-    assert!(bench.told(&with_header(overlap, 6)).starts_with("b starts at byte "));
+    assert!(bench.told(&with_header(overlap, 6)).contains("invalid offset for tensor `b`"));
     // A petabyte that is not there is not allocated.
     let absent = entry("U8", "[1125899906842624]", "[0,1125899906842624]");
     assert!(bench.told(&with_header(&absent, 8)).contains("its header declares 1125899906842"));
+    // Nor does the sum of sizes that are as large as they can be overflow.
+    let most = u64::MAX / 8;
+    let tensors: Vec<String> = (0..8)
+        .map(|i| format!(r#""{i}":{{"dtype":"U8","shape":[{most}],"data_offsets":[{},{}]}}"#, i * most, (i + 1) * most))
+        .collect();
+    let endless = bench.told(&with_header(&format!("{{{}}}", tensors.join(",")), 8));
+    assert!(endless.contains("its header declares 18446744073709551615; it is cut off"), "{endless}");
 }
 
 #[test]

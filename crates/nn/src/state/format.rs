@@ -1,76 +1,50 @@
-//! The safetensors format: eight bytes with the header's length, the header in JSON, the tensors' bytes one after the other.
+//! Weights in safetensors files: the `safetensors` crate lays files out and reads headers, this reads tensors and moves them.
 //!
 //! Files are untrusted. Every size is held against the file's own size before memory is taken for it, and tensors are read one
 //! at a time. What is written is the same to the byte for the same tensors and metadata.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use half::f16;
 use kiln_tensor::{DType, Device, Element, MAX_RANK, Tensor};
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError};
 
 use crate::error::{Error, Result};
 
 /// The longest header that is read: 16 MiB, room for some 100,000 tensors.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// The key of the header that holds text instead of a tensor.
-const METADATA: &str = "__metadata__";
+/// The one key of the header's text: the crate writes several in random order. Its value is a JSON object with all of them.
+const METADATA: &str = "kiln";
 
-/// The file's names of element types.
-const DTYPES: [(&str, DType); 5] =
-    [("F32", DType::F32), ("F16", DType::F16), ("I32", DType::I32), ("U32", DType::U32), ("U8", DType::U8)];
-
-#[derive(Serialize)]
-struct Described<'a> {
-    dtype: &'a str,
-    shape: &'a [usize],
-    data_offsets: [u64; 2],
-}
-
-/// The bytes of a file with these tensors, in this order.
+/// The bytes of a file with these tensors.
 pub(crate) fn encode(tensors: &[(&str, Tensor)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>> {
-    let json = |error: serde_json::Error| Error::argument("save", format!("the header cannot be written: {error}"));
-    let mut header = format!("{{\"{METADATA}\":{}", serde_json::to_string(metadata).map_err(json)?);
-    let mut end = 0u64;
-    for (name, tensor) in tensors {
-        let dtype = DTYPES.iter().find(|(_, dtype)| *dtype == tensor.dtype()).map_or("", |(name, _)| name);
-        let start = end;
-        end += (tensor.numel() * tensor.dtype().size()) as u64;
-        let described = Described { dtype, shape: tensor.shape().dims(), data_offsets: [start, end] };
-        header.push(',');
-        header.push_str(&serde_json::to_string(name).map_err(json)?);
-        header.push(':');
-        header.push_str(&serde_json::to_string(&described).map_err(json)?);
+    let failed = |error: SafeTensorError| Error::argument("save", format!("the weights cannot be written: {error}"));
+    let metadata = serde_json::to_string(metadata).map_err(|error| failed(error.into()))?;
+    let data = tensors.iter().map(|(_, tensor)| download(tensor)).collect::<Result<Vec<_>>>()?;
+    let mut views = Vec::with_capacity(tensors.len());
+    for ((name, tensor), (dtype, data)) in tensors.iter().zip(&data) {
+        views.push((*name, TensorView::new(*dtype, tensor.shape().dims().to_vec(), data).map_err(failed)?));
     }
-    header.push('}');
-    // The data starts at a multiple of 8.
-    let length = header.len().next_multiple_of(8);
-    let mut bytes = Vec::with_capacity(8 + length + end as usize);
-    bytes.extend((length as u64).to_le_bytes());
-    bytes.extend(header.as_bytes());
-    bytes.resize(8 + length, b' ');
-    for (_, tensor) in tensors {
-        match tensor.dtype() {
-            DType::F32 => append::<f32>(&mut bytes, tensor)?,
-            DType::F16 => append::<f16>(&mut bytes, tensor)?,
-            DType::I32 => append::<i32>(&mut bytes, tensor)?,
-            DType::U32 => append::<u32>(&mut bytes, tensor)?,
-            DType::U8 => append::<u8>(&mut bytes, tensor)?,
-        }
-    }
-    Ok(bytes)
+    safetensors::serialize(views, Some(HashMap::from([(METADATA.to_string(), metadata)]))).map_err(failed)
 }
 
-// The format is little-endian, and so is every machine with a GPU interface that Kiln uses.
-fn append<T: Element>(bytes: &mut Vec<u8>, tensor: &Tensor) -> Result<()> {
-    bytes.extend_from_slice(bytemuck::cast_slice(&tensor.to_vec::<T>()?));
-    Ok(())
+fn download(tensor: &Tensor) -> Result<(Dtype, Vec<u8>)> {
+    // The format is little-endian, and so is every machine with a GPU interface that Kiln uses.
+    fn bytes<T: Element>(tensor: &Tensor) -> Result<Vec<u8>> {
+        Ok(bytemuck::cast_slice(&tensor.to_vec::<T>()?).to_vec())
+    }
+    Ok(match tensor.dtype() {
+        DType::F32 => (Dtype::F32, bytes::<f32>(tensor)?),
+        DType::F16 => (Dtype::F16, bytes::<f16>(tensor)?),
+        DType::I32 => (Dtype::I32, bytes::<i32>(tensor)?),
+        DType::U32 => (Dtype::U32, bytes::<u32>(tensor)?),
+        DType::U8 => (Dtype::U8, bytes::<u8>(tensor)?),
+    })
 }
 
 /// A tensor in a file.
@@ -147,19 +121,29 @@ impl StateFile {
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(io("read"))?;
-        let header: Header =
+        // This checks that the tensors lie side by side, each with the bytes that its shape and type need. `SafeTensors::read_metadata`
+        // would do the same, but takes the whole file in memory.
+        let header: Metadata =
             serde_json::from_slice(&header).map_err(|error| bad(format!("the header is not understood: {error}")))?;
-        let (entries, end) = check(header.tensors, 8 + length).map_err(bad)?;
+        let end = (8 + length).saturating_add(header.data_len() as u64);
         if given < end {
             return Err(Error::Truncated { file: name, given, needed: end });
         }
         if given > end {
             return Err(bad(format!("the file has {given} bytes, its header declares {end}")));
         }
-        Ok(StateFile { name, file, metadata: header.metadata, entries })
+        // In the names' order, so that of several faults the same one is told each time.
+        let entries = BTreeMap::from_iter(header.tensors())
+            .into_iter()
+            .map(|(name, info)| entry(&name, info, 8 + length).map(|entry| (name, entry)))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(bad)?;
+        let metadata = text(&header).map_err(bad)?;
+        Ok(StateFile { name, file, metadata, entries })
     }
 
-    /// The text that was saved with the tensors.
+    /// The text that was saved with the tensors. Kiln keeps all of it as one JSON object under the key `kiln` of the header's
+    /// `__metadata__`, where other programs find it; in a file without this key, what `__metadata__` has.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -210,87 +194,34 @@ fn upload<T: Element>(device: &Device, shape: &[usize], data: &[u8]) -> Result<T
     Ok(Tensor::from_slice(device, shape, &bytemuck::pod_collect_to_vec::<u8, T>(data))?)
 }
 
-/// A tensor as the header has it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Declared {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: [u64; 2],
+/// Where a tensor lies whose data follows a header that ends at `first`, or why it cannot be read.
+fn entry(name: &str, info: &TensorInfo, first: u64) -> std::result::Result<Entry, String> {
+    let TensorInfo { dtype, shape, data_offsets: (start, end) } = info;
+    let dtype = match dtype {
+        Dtype::F32 => DType::F32,
+        Dtype::F16 => DType::F16,
+        Dtype::I32 => DType::I32,
+        Dtype::U32 => DType::U32,
+        Dtype::U8 => DType::U8,
+        _ => {
+            return Err(format!(
+                "{name} has elements of type {dtype}, which Kiln does not read; it reads F32, F16, I32, U32 and U8"
+            ));
+        }
+    };
+    if shape.len() > MAX_RANK {
+        return Err(format!("{name} has {} axes, at most {MAX_RANK} are read", shape.len()));
+    }
+    Ok(Entry { dtype, shape: shape.clone(), start: first + *start as u64, bytes: (end - start) as u64 })
 }
 
-#[derive(Default)]
-struct Header {
-    metadata: BTreeMap<String, String>,
-    tensors: BTreeMap<String, Declared>,
-}
-
-// By hand, since a derived map would silently keep the last of two equal names.
-impl<'de> Deserialize<'de> for Header {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Header, D::Error> {
-        struct Entries;
-
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Header;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with an entry for each tensor")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
-                let mut header = Header::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name == METADATA {
-                        header.metadata = map.next_value()?;
-                    } else {
-                        if header.tensors.insert(name.clone(), map.next_value()?).is_some() {
-                            return Err(serde::de::Error::custom(format!("two tensors are named {name:?}")));
-                        }
-                    }
-                }
-                Ok(header)
-            }
-        }
-
-        deserializer.deserialize_map(Entries)
+/// The text beside the tensors. Keys that another program put beside Kiln's are kept.
+fn text(header: &Metadata) -> std::result::Result<BTreeMap<String, String>, String> {
+    let mut text = BTreeMap::from_iter(header.metadata().clone().unwrap_or_default());
+    if let Some(own) = text.remove(METADATA) {
+        let own: BTreeMap<String, String> = serde_json::from_str(&own)
+            .map_err(|error| format!("the metadata under {METADATA:?} is no JSON object of text: {error}"))?;
+        text.extend(own);
     }
-}
-
-/// Checks that the tensors lie side by side from `first` on, each with the bytes that its shape and type need. Returns them with
-/// the end of the last.
-fn check(
-    declared: BTreeMap<String, Declared>,
-    first: u64,
-) -> std::result::Result<(BTreeMap<String, Entry>, u64), String> {
-    let mut entries = BTreeMap::new();
-    for (name, Declared { dtype, shape, data_offsets: [start, end] }) in declared {
-        let dtype = DTYPES.iter().find(|(known, _)| *known == dtype).map(|(_, dtype)| *dtype).ok_or_else(|| {
-            format!(
-                "{name} has elements of type {dtype:?}, which Kiln does not read; it reads F32, F16, I32, U32 and U8"
-            )
-        })?;
-        if shape.len() > MAX_RANK {
-            return Err(format!("{name} has {} axes, at most {MAX_RANK} are read", shape.len()));
-        }
-        let bytes = shape.iter().try_fold(dtype.size() as u64, |bytes, &dim| bytes.checked_mul(dim));
-        if bytes.is_none() || end.checked_sub(start) != bytes {
-            return Err(format!("{name} is {dtype} {shape:?} and lies at bytes {start}..{end}, which does not fit"));
-        }
-        let dims = shape.iter().map(|&dim| usize::try_from(dim)).collect::<std::result::Result<Vec<usize>, _>>();
-        let (Some(start), Ok(shape)) = (start.checked_add(first), dims) else {
-            return Err(format!("{name} lies at bytes {start}..{end}, beyond any file"));
-        };
-        entries.insert(name, Entry { dtype, shape, start, bytes: bytes.unwrap_or(0) });
-    }
-    let mut order: Vec<(&String, &Entry)> = entries.iter().collect();
-    order.sort_by_key(|(_, entry)| (entry.start, entry.bytes));
-    let mut end = first;
-    for (name, entry) in order {
-        if entry.start != end {
-            return Err(format!("{name} starts at byte {}, the tensor before it ends at {end}", entry.start));
-        }
-        // Cannot overflow: both ends were declared as 64-bit numbers behind a header of at most 16 MiB.
-        end = end.saturating_add(entry.bytes);
-    }
-    Ok((entries, end))
+    Ok(text)
 }
