@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::row::{Gradient, Row};
-use crate::rows;
+use crate::row::Gradient;
+use crate::{rows, table};
 
 /// Public functions that are no ops, with the reason.
 const NO_OPS: &[(&str, &str)] = &[
@@ -46,26 +46,6 @@ fn sources(folder: &str) -> Vec<std::path::PathBuf> {
 fn row_names(function: &str, file: &str) -> Vec<String> {
     let module = if file == "pointwise" { "gradient" } else { file };
     vec![function.to_owned(), format!("{module}::{function}")]
-}
-
-fn table() -> Vec<Row> {
-    [
-        rows::view::rows(),
-        rows::unary::rows(),
-        rows::binary::rows(),
-        rows::create::rows(),
-        rows::reduce::rows(),
-        rows::matmul::rows(),
-        rows::conv::rows(),
-        rows::pool::rows(),
-        rows::softmax::rows(),
-        rows::random::rows(),
-        rows::gradient::rows(),
-        rows::optim::rows(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// Names that a file declares as methods and as free functions: both need a row.

@@ -14,13 +14,17 @@ mod rows;
 mod run;
 mod tolerance;
 
-/// One test per family of rows, so that they run side by side.
+/// One test per family of rows, so that they run side by side, and the table of all.
 macro_rules! families {
-    ($($family:ident),*) => {
+    ($($family:ident),* $(,)?) => {
         $(#[test]
         fn $family() {
             run::run(stringify!($family), &rows::$family::rows());
         })*
+
+        fn table() -> Vec<row::Row> {
+            [$(rows::$family::rows()),*].into_iter().flatten().collect()
+        }
     };
 }
 

@@ -264,3 +264,20 @@ fn where_() -> Row {
     ]);
     Row { name: "where_", class: Class::Exact, gradient: LINEAR, cases, wrong }
 }
+
+/// The operators are the methods, and panic with the methods' errors.
+#[test]
+fn operators() {
+    let d = &crate::run::devices().whole;
+    let of = |values: &[f32]| Tensor::from_slice(d, values.len(), values).unwrap();
+    let (a, b) = (of(&[6.0, -3.0]), of(&[2.0, 4.0]));
+    let read = |x: Tensor| x.to_vec::<f32>().unwrap();
+    assert_eq!(read(&a + &b), [8.0, 1.0]);
+    assert_eq!(read(&a - &b), [4.0, -7.0]);
+    assert_eq!(read(&a * &b), [12.0, -12.0]);
+    assert_eq!(read(&a / &b), [3.0, -0.75]);
+    assert_eq!(read(-&a), [-6.0, 3.0]);
+    let c = of(&[1.0, 2.0, 3.0]);
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| &a + &c)).unwrap_err();
+    assert_eq!(*panic.downcast::<String>().unwrap(), a.add(&c).unwrap_err().to_string());
+}
