@@ -87,7 +87,9 @@ pub fn run(family: &str, rows: &[Row]) {
         check_wrongs(row, &mut misses);
     }
     let (cases, seconds) = (rows.iter().map(|row| row.cases.len()).sum::<usize>(), started.elapsed().as_secs_f32());
-    println!("{family}: {} rows, {cases} cases, {runs} runs, {seconds:.1} s", rows.len());
+    let wrongs = rows.iter().map(|row| if let Wrongs::Calls(calls) = &row.wrong { calls.len() } else { 0 });
+    let wrongs = wrongs.sum::<usize>();
+    println!("{family}: {} rows, {cases} cases, {runs} runs, {wrongs} wrong calls, {seconds:.1} s", rows.len());
     worst.print();
     assert!(misses.is_empty(), "{} misses:\n{}", misses.len(), misses.join("\n"));
 }
