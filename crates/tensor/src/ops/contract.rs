@@ -37,6 +37,9 @@ struct Plan {
 const SOFTWARE: (u64, u64) = (8, 256);
 const GPU: (u64, u64) = (256, 128);
 
+/// The most terms of one running sum: beyond, roundings that lean one way could leave the bound of a sum of products.
+const LONGEST: u64 = 65_536;
+
 fn plan(device: &Device, problem: &Problem<'_>) -> Plan {
     let info = device.info();
     let lanes = info.class == AdapterClass::Software && info.subgroup_size == 8;
@@ -53,7 +56,8 @@ fn plan(device: &Device, problem: &Problem<'_>) -> Plan {
     let (enough, shortest) = if info.class == AdapterClass::Software { SOFTWARE } else { GPU };
     let groups = groups(tiles, &problem.params);
     let most = (u64::from(problem.params.k) / shortest).max(1);
-    let splits = if groups == 0 || groups >= enough { 1 } else { enough.div_ceil(groups).min(most) };
+    let idle = if groups == 0 || groups >= enough { 1 } else { enough.div_ceil(groups).min(most) };
+    let splits = idle.max(u64::from(problem.params.k).div_ceil(LONGEST));
     Plan { tiles, splits: splits as u32 }
 }
 
@@ -68,8 +72,8 @@ pub(crate) fn contract_into(problem: &Problem<'_>, out: &Tensor) -> Result<()> {
     run(problem, out, plan)
 }
 
-/// Runs a problem whose result is dense, `[batches, m, n]`. Where that alone would leave the adapter idle, k is cut into parts whose
-/// results are then summed in order.
+/// Runs a problem whose result is dense, `[batches, m, n]`. Where k is very long, or one workgroup per tile would
+/// leave the adapter idle, k is cut into parts whose results are then summed in order.
 pub(crate) fn contract(problem: &Problem<'_>) -> Result<Tensor> {
     let Params { m, n, batches, .. } = problem.params;
     let device = problem.a.device();
