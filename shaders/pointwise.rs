@@ -362,12 +362,13 @@ pub(crate) fn variants() -> Vec<Kernel> {
             let inputs = &inputs[..op.arity];
             for &out in outs {
                 add(op, inputs, out, flat);
-                for form in [strided(2, true), strided(2, false), strided(4, true), strided(6, false)] {
-                    add(op, inputs, out, form);
+                for rank in [2, 4, 6] {
+                    add(op, inputs, out, strided(rank, false));
+                    add(op, inputs, out, strided(rank, true));
                 }
-                for slot in 0..op.arity {
-                    let mut single = [false; 3];
-                    single[slot] = true;
+                // Which operands are one value for all: any of them.
+                for chosen in 1..1usize << op.arity {
+                    let single = [0, 1, 2].map(|slot| chosen >> slot & 1 == 1);
                     add(op, inputs, out, Form::Flat { single });
                 }
             }

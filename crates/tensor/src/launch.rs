@@ -1,6 +1,7 @@
 //! From an op to the GPU: kernels compiled once per device, tensors bound as windows of their memory.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytemuck::Pod;
 use kiln_gpu::{Binding, Device, GpuError, Pipeline, PipelineDescriptor};
@@ -46,12 +47,23 @@ impl Tensor {
     }
 }
 
+/// Whether the tests of the shaders translate this kernel. Asked in debug builds only, once per kernel and device.
+fn registered(kernel: &Kernel) -> bool {
+    static VARIANTS: LazyLock<HashSet<Kernel>> = LazyLock::new(|| kiln_shaders::variants().into_iter().collect());
+    VARIANTS.contains(kernel)
+}
+
 /// Compiles a kernel, or finds it compiled.
 fn pipeline(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
     let compiled = device.extension::<Compiled>();
     if let Some(pipeline) = compiled.0.lock().unwrap_or_else(PoisonError::into_inner).get(kernel) {
         return Ok(pipeline.clone());
     }
+    debug_assert!(
+        registered(kernel),
+        "{} is not in kiln_shaders::variants(), so no test translates it",
+        kernel.label()
+    );
     // Immediates where they are large enough: the size is the file's, so it is read from the linked text.
     let linked = link(kernel, ParamSpace::Uniform)?;
     let space = device.param_space(linked.params_bytes());
