@@ -123,6 +123,34 @@ impl Sizes {
         [self.n, self.k * self.groups(), self.oh, self.ow]
     }
 
+    /// How indices become image points: the grids that k and the columns walk, the plane that is read, and their steps.
+    fn geometry(
+        &self,
+        k_grid: [usize; 2],
+        column_grid: [usize; 2],
+        plane: [usize; 2],
+        k_step: [usize; 2],
+        column_step: [usize; 2],
+    ) -> Params {
+        let [k_grid, column_grid, plane, k_step, column_step, pad] =
+            [k_grid, column_grid, plane, k_step, column_step, self.options.padding].map(|pair| pair.map(|n| n as u32));
+        Params {
+            k_rows: k_grid[0],
+            k_columns: k_grid[1],
+            column_rows: column_grid[0],
+            column_columns: column_grid[1],
+            height: plane[0],
+            width: plane[1],
+            k_step_y: k_step[0],
+            k_step_x: k_step[1],
+            column_step_y: column_step[0],
+            column_step_x: column_step[1],
+            pad_y: pad[0],
+            pad_x: pad[1],
+            ..Params::default()
+        }
+    }
+
     /// Whether a launch can bind a tensor of this shape.
     fn fits(&self, shape: [usize; 4], like: &Tensor) -> bool {
         let bytes = shape.iter().product::<usize>() * like.dtype().size();
@@ -225,19 +253,7 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) ->
             c_row: (oh * ow) as u32,
             c_outer: (options.groups * k * oh * ow) as u32,
             inner: (oh * ow) as u32,
-            k_rows: r as u32,
-            k_columns: s as u32,
-            column_rows: oh as u32,
-            column_columns: ow as u32,
-            height: h as u32,
-            width: w as u32,
-            k_step_y: options.dilation[0] as u32,
-            k_step_x: options.dilation[1] as u32,
-            column_step_y: options.stride[0] as u32,
-            column_step_x: options.stride[1] as u32,
-            pad_y: options.padding[0] as u32,
-            pad_x: options.padding[1] as u32,
-            ..Params::default()
+            ..sizes.geometry([r, s], [oh, ow], [h, w], options.dilation, options.stride)
         },
     };
     contract_into(&problem, &out)?;
@@ -310,19 +326,7 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
             c_row: (h * w) as u32,
             c_outer: (options.groups * c * h * w) as u32,
             inner: ((h * w) as u32).max(1),
-            k_rows: r as u32,
-            k_columns: s as u32,
-            column_rows: h as u32,
-            column_columns: w as u32,
-            height: oh as u32,
-            width: ow as u32,
-            k_step_y: options.dilation[0] as u32,
-            k_step_x: options.dilation[1] as u32,
-            column_step_y: options.stride[0] as u32,
-            column_step_x: options.stride[1] as u32,
-            pad_y: options.padding[0] as u32,
-            pad_x: options.padding[1] as u32,
-            ..Params::default()
+            ..sizes.geometry([r, s], [h, w], [oh, ow], options.dilation, options.stride)
         },
     };
     contract_into(&problem, &out)?;
@@ -374,19 +378,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes) -> Result<Tensor> {
             b_batch: (c * h * w) as u32,
             b_k: (options.groups * c * h * w) as u32,
             b_column: (h * w) as u32,
-            k_rows: oh as u32,
-            k_columns: ow as u32,
-            column_rows: r as u32,
-            column_columns: s as u32,
-            height: h as u32,
-            width: w as u32,
-            k_step_y: options.stride[0] as u32,
-            k_step_x: options.stride[1] as u32,
-            column_step_y: options.dilation[0] as u32,
-            column_step_x: options.dilation[1] as u32,
-            pad_y: options.padding[0] as u32,
-            pad_x: options.padding[1] as u32,
-            ..Params::default()
+            ..sizes.geometry([oh, ow], [r, s], [h, w], options.stride, options.dilation)
         },
     };
     contract(&problem)?.reshape(sizes.weight())

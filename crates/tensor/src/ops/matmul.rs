@@ -126,17 +126,7 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             return Tensor::cat(&[&product(a, &b0)?, &product(a, &b1)?], 2);
         }
     }
-    contract(&Problem {
-        op: "matmul",
-        mode: Mode::Dense,
-        a,
-        b,
-        bias: None,
-        relu: false,
-        params: dense_params(a, b),
-        a_along_k: along(a, 2, 1),
-        b_along_k: along(b, 1, 2),
-    })
+    dense("matmul", a, b, None)
 }
 
 /// Whether `axis` is the one along which neighbours lie closest.
@@ -144,8 +134,9 @@ fn along(tensor: &Tensor, axis: usize, other: usize) -> bool {
     tensor.strides()[axis] < tensor.strides()[other]
 }
 
-fn dense_params(a: &Tensor, b: &Tensor) -> Params {
-    Params {
+/// `[z, m, k]` by `[z, k, n]`, where they lie.
+fn dense(op: &'static str, a: &Tensor, b: &Tensor, bias: Option<(&Tensor, Bias)>) -> Result<Tensor> {
+    let params = Params {
         m: a.shape()[1] as u32,
         n: b.shape()[2] as u32,
         k: a.shape()[2] as u32,
@@ -157,23 +148,15 @@ fn dense_params(a: &Tensor, b: &Tensor) -> Params {
         b_k: b.strides()[1] as u32,
         b_column: b.strides()[2] as u32,
         ..Params::default()
-    }
+    };
+    let (a_along_k, b_along_k) = (along(a, 2, 1), along(b, 1, 2));
+    contract(&Problem { op, mode: Mode::Dense, a, b, bias, relu: false, params, a_along_k, b_along_k })
 }
 
 /// `x W^T + b`, fused: a fully connected layer's forward pass. `x` is `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`.
-pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (a, b) = (x.unsqueeze(0)?, weight.t()?.unsqueeze(0)?);
-    let product = contract(&Problem {
-        op: "linear",
-        mode: Mode::Dense,
-        a: &a,
-        b: &b,
-        bias: Some((bias, Bias::Column)),
-        relu: false,
-        params: dense_params(&a, &b),
-        a_along_k: along(&a, 2, 1),
-        b_along_k: along(&b, 1, 2),
-    })?;
+    let product = dense("linear", &a, &b, Some((bias, Bias::Column)))?;
     product.squeeze(0)
 }
 
