@@ -20,12 +20,14 @@
 //! of 16 bytes may be read and written; counts and offsets are below 2^31.
 
 pub mod contract;
+pub mod matmul;
 pub mod optim;
 pub mod pointwise;
 pub mod pool;
 pub mod random;
 pub mod reduce;
 pub mod softmax;
+pub mod winograd;
 
 mod files;
 mod kernel;

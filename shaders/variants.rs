@@ -1,6 +1,6 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, Layout, contract, optim, pointwise, pool, random, reduce, softmax};
+use crate::{Kernel, Layout, contract, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -11,12 +11,14 @@ pub fn variants() -> Vec<Kernel> {
     let mut seen = HashSet::new();
     [
         contract::variants(),
+        matmul::variants(),
         optim::variants(),
         pointwise::variants(),
         pool::variants(),
         random::variants(),
         reduce::variants(),
         softmax::variants(),
+        winograd::variants(),
     ]
     .into_iter()
     .flatten()
@@ -28,6 +30,7 @@ pub fn variants() -> Vec<Kernel> {
 pub fn layouts() -> Vec<Layout> {
     vec![
         contract::Params::LAYOUT,
+        matmul::MatmulParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::SgdParams::LAYOUT,
         pointwise::FlatParams::LAYOUT,
@@ -41,5 +44,8 @@ pub fn layouts() -> Vec<Layout> {
         softmax::CrossEntropyParams::LAYOUT,
         softmax::SoftmaxGradParams::LAYOUT,
         softmax::SoftmaxParams::LAYOUT,
+        winograd::ImageParams::LAYOUT,
+        winograd::WeightGradParams::LAYOUT,
+        winograd::WeightParams::LAYOUT,
     ]
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape, Var};
 use kiln_gpu::Options;
+use kiln_tensor::plan::{self, Algorithm};
 use kiln_tensor::{DType, Device, Tensor};
 
 use crate::reference::Array;
@@ -30,6 +31,8 @@ pub struct Devices {
     pub minimal: Device,
     /// Binds little at once, so that an operand of a few thousand elements is already too large: the cases that say so.
     pub tight: Device,
+    /// One for each algorithm, which is pinned on it.
+    pub pinned: Vec<(Algorithm, Device)>,
 }
 
 pub fn devices() -> &'static Devices {
@@ -39,6 +42,13 @@ pub fn devices() -> &'static Devices {
         whole: open(Options::new()),
         minimal: open(Options::new().minimal()),
         tight: open(Options::new().largest_binding(TIGHT_BYTES)),
+        pinned: Algorithm::ALL
+            .map(|algorithm| {
+                let device = open(Options::new());
+                plan::pin(&device, Some(algorithm));
+                (algorithm, device)
+            })
+            .to_vec(),
     })
 }
 
@@ -61,6 +71,15 @@ impl Worst {
     }
 }
 
+/// Whether a family has ops that this algorithm computes: each of its cases is then run by it too.
+fn computes(algorithm: Algorithm, family: &str) -> bool {
+    match family {
+        "conv" => true,
+        "matmul" => matches!(algorithm, Algorithm::Tiles | Algorithm::Quads),
+        _ => false,
+    }
+}
+
 /// Runs every check of every row and reports all that miss.
 pub fn run(family: &str, rows: &[Row]) {
     let started = Instant::now();
@@ -78,6 +97,9 @@ pub fn run(family: &str, rows: &[Row]) {
             check(&devices.whole, "whole", case);
             if case.tight {
                 check(&devices.tight, "tight", case);
+            }
+            for (algorithm, device) in devices.pinned.iter().filter(|(algorithm, _)| computes(*algorithm, family)) {
+                check(device, algorithm.name(), case);
             }
         }
         let largest = row.cases.iter().filter(|case| !case.needs_f16()).max_by_key(|case| case.elements());
@@ -134,7 +156,7 @@ fn check_case(device: &Device, row: &Row, case: &Case, worst: &mut Worst) -> Res
         return Err(format!("dtype {}, should be {}", output.dtype(), case.dtype));
     }
     let got = download(&output).map_err(error)?;
-    let class = case.class_in(row);
+    let class = case.class_in(row).computed_by(plan::pinned(device));
     let share = class.compare(&got, &expected)?;
     worst.note(format!("{class:?}"), share, || format!("{} {}", row.name, case.label));
     let again = download(&(case.forward)(device, &inputs).map_err(error)?).map_err(error)?;

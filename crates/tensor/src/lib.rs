@@ -17,10 +17,12 @@
 //! # }
 //! ```
 
+mod contract;
 mod dtype;
 mod error;
 mod launch;
 pub mod ops;
+pub mod plan;
 mod shape;
 mod tensor;
 

@@ -1,12 +1,12 @@
 //! Convolution and its two gradients.
 
-use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
+use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_bias_grad, conv2d_weight_grad};
 use kiln_tensor::{DType, Tensor};
 
 use super::binary::zeros;
 use crate::recorded::Recorded;
-use crate::reference::Array;
 use crate::reference::conv::{self, Conv2d};
+use crate::reference::{Array, movement, reduce};
 use crate::row::{Case, Domain, Input, LINEAR, Layout, NO_GRADIENT, Row, Wrongs, both, input, wrong};
 use crate::run::devices;
 use crate::tolerance::{Class, Expected};
@@ -15,7 +15,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![forward(), input_grad(), weight_grad()]
+    vec![forward(), input_grad(), weight_grad(), weight_bias_grad()]
 }
 
 fn options(conv: Conv2d) -> Conv2dOptions {
@@ -53,6 +53,13 @@ fn problems() -> Vec<Problem> {
         of([2, 5, 7, 7], [10, 1, 3, 3], Conv2d { groups: 5, stride: [2, 2], padding: [1, 1], ..plain }),
         of([2, 4, 13, 11], [6, 2, 3, 2], Conv2d { stride: [2, 3], padding: [2, 1], dilation: [3, 2], groups: 2 }),
         of([1, 1, 65, 64], [9, 1, 3, 3], padded(1)),
+        // Whole fours of channels: Winograd's.
+        of([2, 8, 9, 10], [12, 8, 3, 3], padded(1)),
+        of([1, 4, 7, 5], [8, 4, 3, 3], plain),
+        of([5, 36, 4, 4], [32, 36, 3, 3], Conv2d { padding: [2, 1], ..plain }),
+        of([6, 16, 2, 2], [4, 16, 3, 3], padded(1)),
+        Problem { layout: Offset, ..of([2, 4, 8, 16], [4, 4, 3, 3], padded(1)) },
+        Problem { tight: true, ..of([9, 4, 12, 8], [8, 4, 3, 3], padded(1)) },
         of([1, 2, 3, 3], [2, 2, 2, 2], padded(3)),
         of([0, 3, 8, 8], [5, 3, 3, 3], padded(1)),
         Problem { layout: Offset, ..of([2, 3, 7, 6], [4, 3, 3, 3], padded(1)) },
@@ -267,4 +274,44 @@ fn weight_grad() -> Row {
         }),
     ]);
     Row { name: "conv::conv2d_weight_grad", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
+}
+
+/// Both gradients, one after the other.
+fn weight_bias_grad() -> Row {
+    let cases = each(|problem, dtype| {
+        let inputs = vec![problem.input(&problem.x, dtype), problem.input(&problem.output(), dtype)];
+        let (shape, kept, conv) = (problem.w.clone(), problem.w.clone(), problem.conv);
+        let case = Case::new(
+            problem.label(dtype),
+            inputs,
+            move |x: &[Tensor]| {
+                let (dw, db) = conv2d_weight_bias_grad(&x[0], &x[1], &shape, &options(conv))?;
+                Tensor::cat(&[&dw.flatten(0, 3)?, &db], 0)
+            },
+            move |x| {
+                let terms = x[1].shape[0] * x[1].shape[2] * x[1].shape[3];
+                let both = |x: &[Array]| {
+                    let dw = conv::conv2d_weight_grad(&x[0], &x[1], &kept, conv);
+                    movement::cat(&[&movement::flatten(&dw, 0, 3), &reduce::sum(&x[1], &[0, 2, 3], false)], 0)
+                };
+                joined(both, x, terms)
+            },
+        );
+        problem.finish(case, dtype)
+    });
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "conv2d_weight_bias_grad: dy has shape [2, 6, 4, 4]; an input of [1, 3, 8, 8] with weight [6, 3, 5, 5] gives \
+             [1, 6, 4, 4]: pass a gradient of that shape",
+            |d| {
+                let (x, dy) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[2, 6, 4, 4], F32)?);
+                Ok(conv2d_weight_bias_grad(&x, &dy, [6, 3, 5, 5], &Conv2dOptions::default())?.0)
+            },
+        ),
+        wrong("conv2d_weight_bias_grad: input is f32, dy is i32; needs one type: convert one by to_dtype", |d| {
+            let (x, dy) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[1, 6, 4, 4], I32)?);
+            Ok(conv2d_weight_bias_grad(&x, &dy, [6, 3, 5, 5], &Conv2dOptions::default())?.0)
+        }),
+    ]);
+    Row { name: "conv::conv2d_weight_bias_grad", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
 }

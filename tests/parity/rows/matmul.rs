@@ -1,10 +1,11 @@
 //! Matrix products and the fully connected layer.
 
-use kiln_tensor::DType;
+use kiln_tensor::ops::matmul;
+use kiln_tensor::{DType, Tensor};
 
 use super::binary::{Laid, zeros};
-use crate::reference::{Array, matmul as reference, movement};
-use crate::row::{Case, Domain, LINEAR, Layout, Row, Wrongs, both, input, wrong};
+use crate::reference::{Array, matmul as reference, movement, reduce};
+use crate::row::{Case, Domain, LINEAR, Layout, NO_GRADIENT, Row, Wrongs, both, input, wrong};
 use crate::run::devices;
 use crate::tolerance::{Class, Expected};
 
@@ -12,7 +13,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![matmul(), linear()]
+    vec![matmul(), linear(), linear_weight_bias_grad()]
 }
 
 /// As `Tensor::matmul`: a vector on the left is a row, on the right a column, and that axis is dropped.
@@ -180,4 +181,58 @@ fn linear() -> Row {
         }),
     ]);
     Row { name: "linear", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
+
+/// The gradients of a fully connected layer's weight and bias, one after the other.
+fn linear_weight_bias_grad() -> Row {
+    // The layer's rows, its inputs and outputs.
+    let all: [(&'static [usize], usize, usize); 8] = [
+        (&[1], 1, 1),
+        (&[], 5, 7),
+        (&[64], 65, 63),
+        (&[64], 120, 84),
+        (&[20], 36, 12),
+        (&[2, 6], 8, 20),
+        (&[0], 5, 4),
+        (&[3, 700], 4, 16),
+    ];
+    let mut cases = Vec::new();
+    for (i, (rows, inputs, outputs)) in all.into_iter().enumerate() {
+        for dtype in [F32, F16] {
+            if dtype == F16 && ![2, 4].contains(&i) {
+                continue;
+            }
+            let of = |columns: usize| input(&[rows, &[columns]].concat(), Domain::Within(-1.0, 1.0)).dtype(dtype);
+            let count = rows.iter().product::<usize>();
+            let case = Case::new(
+                format!("{rows:?} rows, {inputs} to {outputs} {dtype}"),
+                vec![of(inputs), of(outputs)],
+                |x: &[Tensor]| {
+                    let (dw, db) = matmul::linear_weight_bias_grad(&x[0], &x[1])?;
+                    Tensor::cat(&[&dw.flatten(0, 1)?, &db], 0)
+                },
+                move |x| {
+                    let both = |x: &[Array]| {
+                        let flat = [&x[0], &x[1]].map(|x| movement::reshape(x, &[count, *x.shape.last().unwrap()]));
+                        let dw = reference::matmul(&movement::transpose(&flat[1], 0, 1), &flat[0]);
+                        movement::cat(&[&movement::flatten(&dw, 0, 1), &reduce::sum(&flat[1], &[0], false)], 0)
+                    };
+                    Expected::joined(both(x), both(&[x[0].abs(), x[1].abs()]), count)
+                },
+            );
+            cases.push(case.gives(dtype));
+        }
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "linear_weight_bias_grad: x has shape [3, 4], dy [2, 5]; needs [.., in_features] and [.., out_features] with the \
+             same leading axes",
+            |d| Ok(matmul::linear_weight_bias_grad(&zeros(d, &[3, 4], F32)?, &zeros(d, &[2, 5], F32)?)?.0),
+        ),
+        wrong(
+            "linear_weight_bias_grad: f32 on the left, i32 on the right; needs one type: convert one by to_dtype",
+            |d| Ok(matmul::linear_weight_bias_grad(&zeros(d, &[3, 4], F32)?, &zeros(d, &[3, 5], I32)?)?.0),
+        ),
+    ]);
+    Row { name: "matmul::linear_weight_bias_grad", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
 }

@@ -1,6 +1,6 @@
 //! Convolution.
 
-use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
+use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_bias_grad, conv2d_weight_grad};
 
 use crate::error::Result;
 use crate::tape::Gradient;
@@ -37,12 +37,20 @@ impl Var {
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
         self.tape().record("conv2d", &inputs, y, move |dy, wants| {
-            let mut gradients = vec![
-                Gradient::when(wants[0], || Ok(conv2d_input_grad(dy, w.get()?, input_shape, &options)?))?,
-                Gradient::when(wants[1], || Ok(conv2d_weight_grad(x.get()?, dy, weight_shape, &options)?))?,
-            ];
-            if let Some(&wanted) = wants.get(2) {
-                gradients.push(Gradient::when(wanted, || Ok(dy.sum(&[0, 2, 3], false)?))?);
+            let dx = Gradient::when(wants[0], || Ok(conv2d_input_grad(dy, w.get()?, input_shape, &options)?))?;
+            let mut gradients = vec![dx];
+            match wants.get(2) {
+                Some(true) if wants[1] => {
+                    let (dw, db) = conv2d_weight_bias_grad(x.get()?, dy, weight_shape, &options)?;
+                    gradients.extend([dw, db].map(Gradient::Tensor));
+                }
+                db => {
+                    let dw = || Ok(conv2d_weight_grad(x.get()?, dy, weight_shape, &options)?);
+                    gradients.push(Gradient::when(wants[1], dw)?);
+                    if let Some(&wanted) = db {
+                        gradients.push(Gradient::when(wanted, || Ok(dy.sum(&[0, 2, 3], false)?))?);
+                    }
+                }
             }
             Ok(gradients)
         })

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use kiln_tensor::Tensor;
+use kiln_tensor::ops::matmul::linear_weight_bias_grad;
 
 use crate::error::Result;
 use crate::saved::Saved;
@@ -70,12 +71,19 @@ impl Var {
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
         self.tape().record("linear", &inputs, y, move |dy, wants| {
-            let mut gradients = vec![
-                Gradient::when(wants[0], || Ok(dy.matmul(w.get()?)?))?,
-                Gradient::when(wants[1], || Ok(rows(dy)?.t()?.matmul(&rows(x.get()?)?)?))?,
-            ];
-            if let Some(&wanted) = wants.get(2) {
-                gradients.push(Gradient::when(wanted, || Ok(rows(dy)?.sum(&[0], false)?))?);
+            let mut gradients = vec![Gradient::when(wants[0], || Ok(dy.matmul(w.get()?)?))?];
+            match wants.get(2) {
+                Some(true) if wants[1] => {
+                    let (dw, db) = linear_weight_bias_grad(x.get()?, dy)?;
+                    gradients.extend([dw, db].map(Gradient::Tensor));
+                }
+                db => {
+                    let dw = || Ok(rows(dy)?.t()?.matmul(&rows(x.get()?)?)?);
+                    gradients.push(Gradient::when(wants[1], dw)?);
+                    if let Some(&wanted) = db {
+                        gradients.push(Gradient::when(wanted, || Ok(rows(dy)?.sum(&[0], false)?))?);
+                    }
+                }
             }
             Ok(gradients)
         })

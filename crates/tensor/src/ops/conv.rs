@@ -3,7 +3,11 @@
 
 use kiln_shaders::contract::{Bias, Mode, Params};
 
-use super::contract::{Problem, contract, contract_into};
+use kiln_gpu::Device;
+use kiln_shaders::winograd::Tile;
+
+use crate::contract::tiles::{Problem, contract, contract_into};
+use crate::contract::winograd::{Direction, Winograd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -151,6 +155,26 @@ impl Sizes {
         }
     }
 
+    /// The convolution by Winograd's algorithm, where it applies and is the fastest.
+    fn winograd(&self, device: &Device, direction: Direction) -> Option<Winograd> {
+        let Conv2dOptions { stride, padding, dilation, groups } = self.options;
+        let applies = [self.r, self.s] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1;
+        let whole = self.c.is_multiple_of(4) && self.k.is_multiple_of(4) && padding.iter().all(|&padding| padding <= 2);
+        if !applies || !whole || self.n == 0 {
+            return None;
+        }
+        let problem = Winograd {
+            images: self.n,
+            inputs: self.c,
+            outputs: self.k,
+            size: [self.h, self.w],
+            out_size: [self.oh, self.ow],
+            padding,
+            tile: Tile::Four,
+        };
+        problem.choose(device, direction)
+    }
+
     /// Whether a launch can bind a tensor of this shape.
     fn fits(&self, shape: [usize; 4], like: &Tensor) -> bool {
         let bytes = shape.iter().product::<usize>() * like.dtype().size();
@@ -227,6 +251,9 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) ->
         let half = |x: &Tensor| forward(x, weight, bias, &Sizes { n: x.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&x0)?, &half(&x1)?], 0);
     }
+    if let Some(winograd) = sizes.winograd(x.device(), Direction::Forward) {
+        return winograd.forward(x, weight, bias, false);
+    }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
     let problem = Problem {
@@ -300,6 +327,9 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
         let half = |dy: &Tensor| input_grad(dy, weight, &Sizes { n: dy.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&d0)?, &half(&d1)?], 0);
     }
+    if let Some(winograd) = sizes.winograd(dy.device(), Direction::InputGrad) {
+        return winograd.input_grad(dy, weight);
+    }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
     let problem = Problem {
@@ -348,14 +378,39 @@ pub fn conv2d_weight_grad(
     check_operands(OP, (x, "input"), (dy, "dy"))?;
     let sizes = Sizes::new(OP, x.shape(), &weight_shape.into(), options)?;
     check_dy(OP, dy, &sizes)?;
-    weight_grad(&x.contiguous()?, &dy.contiguous()?, &sizes)
+    Ok(weight_grad(&x.contiguous()?, &dy.contiguous()?, &sizes, false)?.0)
 }
 
-fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes) -> Result<Tensor> {
+/// [`conv2d_weight_grad`], and the gradient with respect to the bias, `db[k] = sum over n, i, j of dy[n, k, i, j]`, which
+/// many algorithms have at hand.
+///
+/// # Errors
+/// As [`conv2d_weight_grad`].
+pub fn conv2d_weight_bias_grad(
+    x: &Tensor,
+    dy: &Tensor,
+    weight_shape: impl Into<Shape>,
+    options: &Conv2dOptions,
+) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "conv2d_weight_bias_grad";
+    check_operands(OP, (x, "input"), (dy, "dy"))?;
+    let sizes = Sizes::new(OP, x.shape(), &weight_shape.into(), options)?;
+    check_dy(OP, dy, &sizes)?;
+    let dy = dy.contiguous()?;
+    let (dw, db) = weight_grad(&x.contiguous()?, &dy, &sizes, true)?;
+    Ok((dw, db.map_or_else(|| dy.sum(&[0, 2, 3], false), Ok)?))
+}
+
+/// The weight's gradient, and where `bias` and the algorithm has it at hand, the bias' gradient.
+fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Tensor, Option<Tensor>)> {
     if sizes.n > 1 && !(sizes.fits(sizes.input(), x) && sizes.fits(sizes.output(), x)) {
         let ([x0, x1], [d0, d1]) = (halves(x)?, halves(dy)?);
-        let half = |x: &Tensor, dy: &Tensor| weight_grad(x, dy, &Sizes { n: x.shape()[0], ..*sizes });
-        return half(&x0, &d0)?.add(&half(&x1, &d1)?);
+        let half = |x: &Tensor, dy: &Tensor| weight_grad(x, dy, &Sizes { n: x.shape()[0], ..*sizes }, bias);
+        let ((dw0, db0), (dw1, db1)) = (half(&x0, &d0)?, half(&x1, &d1)?);
+        return Ok((dw0.add(&dw1)?, db0.zip(db1).map(|(db0, db1)| db0.add(&db1)).transpose()?));
+    }
+    if let Some(winograd) = sizes.winograd(x.device(), Direction::WeightGrad) {
+        return winograd.weight_grad(x, dy, bias);
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let problem = Problem {
@@ -381,5 +436,5 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes) -> Result<Tensor> {
             ..sizes.geometry([oh, ow], [r, s], [h, w], options.stride, options.dilation)
         },
     };
-    contract(&problem)?.reshape(sizes.weight())
+    Ok((contract(&problem)?.reshape(sizes.weight())?, None))
 }

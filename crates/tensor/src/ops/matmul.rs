@@ -1,8 +1,8 @@
 //! Matrix multiplication.
 
-use kiln_shaders::contract::{Bias, Mode, Params};
+use kiln_shaders::contract::Bias;
 
-use super::contract::{Problem, contract};
+use crate::contract::product::{Product, Strides};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
@@ -126,38 +126,37 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
             return Tensor::cat(&[&product(a, &b0)?, &product(a, &b1)?], 2);
         }
     }
-    dense("matmul", a, b, None)
-}
-
-/// Whether `axis` is the one along which neighbours lie closest.
-fn along(tensor: &Tensor, axis: usize, other: usize) -> bool {
-    tensor.strides()[axis] < tensor.strides()[other]
+    dense("matmul", a, b, None).product()
 }
 
 /// `[z, m, k]` by `[z, k, n]`, where they lie.
-fn dense(op: &'static str, a: &Tensor, b: &Tensor, bias: Option<(&Tensor, Bias)>) -> Result<Tensor> {
-    let params = Params {
-        m: a.shape()[1] as u32,
-        n: b.shape()[2] as u32,
-        k: a.shape()[2] as u32,
-        batches: a.shape()[0] as u32,
-        a_batch: a.strides()[0] as u32,
-        a_row: a.strides()[1] as u32,
-        a_k: a.strides()[2] as u32,
-        b_batch: b.strides()[0] as u32,
-        b_k: b.strides()[1] as u32,
-        b_column: b.strides()[2] as u32,
-        ..Params::default()
+fn dense<'a>(op: &'static str, a: &'a Tensor, b: &'a Tensor, bias: Option<(&'a Tensor, Bias)>) -> Product<'a> {
+    let strides = |tensor: &Tensor, index: usize, k: usize| Strides {
+        batch: tensor.strides()[0],
+        index: tensor.strides()[index],
+        k: tensor.strides()[k],
+        outer: 0,
     };
-    let (a_along_k, b_along_k) = (along(a, 2, 1), along(b, 1, 2));
-    contract(&Problem { op, mode: Mode::Dense, a, b, bias, relu: false, params, a_along_k, b_along_k })
+    Product {
+        op,
+        a,
+        b,
+        m: a.shape()[1],
+        n: b.shape()[2],
+        k: a.shape()[2],
+        k_inner: a.shape()[2],
+        batches: a.shape()[0],
+        a_strides: strides(a, 1, 2),
+        b_strides: strides(b, 2, 1),
+        bias,
+        relu: false,
+    }
 }
 
 /// `x W^T + b`, fused: a fully connected layer's forward pass. `x` is `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`.
 fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (a, b) = (x.unsqueeze(0)?, weight.t()?.unsqueeze(0)?);
-    let product = dense("linear", &a, &b, Some((bias, Bias::Column)))?;
-    product.squeeze(0)
+    dense("linear", &a, &b, Some((bias, Bias::Column))).product()?.squeeze(0)
 }
 
 impl Tensor {
@@ -211,4 +210,41 @@ impl Tensor {
         };
         product.reshape(dims)
     }
+}
+
+/// The gradients of [`Tensor::linear`] with respect to its weight and bias: `dw[o, i] = sum over rows of dy[row, o] x[row, i]`
+/// and `db[o] = sum over rows of dy[row, o]`, with `x` of shape `[.., in]` and `dy` `[.., out]`.
+///
+/// # Errors
+/// [`Error::Shape`] where the leading axes differ; [`Error::DType`]; [`Error::Gpu`].
+pub fn linear_weight_bias_grad(x: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+    const OP: &str = "linear_weight_bias_grad";
+    x.check_device(OP, dy)?;
+    check_floats(OP, x, dy)?;
+    let leading = |tensor: &Tensor| tensor.shape().dims().split_last().map(|(_, leading)| leading.to_vec());
+    if leading(x).is_none() || leading(x) != leading(dy) {
+        return Err(Error::shape(
+            OP,
+            format!(
+                "x has shape {}, dy {}; needs [.., in_features] and [.., out_features] with the same leading axes",
+                x.shape(),
+                dy.shape()
+            ),
+        ));
+    }
+    let rows = |tensor: &Tensor| -> Result<Tensor> {
+        let columns = tensor.dim(tensor.rank() - 1)?;
+        tensor.reshape([1, tensor.shape()[..tensor.rank() - 1].iter().product(), columns])
+    };
+    let (x, dy) = (rows(x)?, rows(dy)?);
+    let turned = dy.transpose(1, 2)?;
+    let fits =
+        x.fits() && dy.fits() && (x.shape()[2] * dy.shape()[2] * 4) as u64 <= x.device().info().limits.binding_bytes;
+    let (dw, db) =
+        if fits { dense(OP, &turned, &x, None).product_with_sums(true)? } else { (product(&turned, &x)?, None) };
+    let db = match db {
+        Some(db) => db.squeeze(0)?,
+        None => dy.sum(&[0, 1], false)?,
+    };
+    Ok((dw.squeeze(0)?, db))
 }

@@ -1,10 +1,9 @@
 //! The operations, a file per family. Each documents its formula, shapes and errors.
 
 mod concat;
-mod contract;
 pub mod conv;
 pub mod loss;
-mod matmul;
+pub mod matmul;
 pub mod optim;
 pub mod pointwise;
 pub mod pool;

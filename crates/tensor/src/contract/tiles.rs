@@ -1,11 +1,11 @@
-//! The contraction engine: one tiled product behind matrix multiplication and convolution in all directions.
+//! The general tiled product: any strides, any window, any adapter.
 //!
-//! An op describes its [`Problem`]; a [`Plan`] names the tile loop and how many parts k is cut into; both follow from sizes,
-//! adapter class and limits alone, so nothing is tuned at run time and the same input gives the same bits.
+//! An op describes its [`Problem`]; the tile loop and the number of parts that k is cut into follow from it.
 
-use kiln_gpu::{AdapterClass, Binding, Device};
+use kiln_gpu::{Binding, Device};
 use kiln_shaders::contract::{Bias, Loop, Mode, Params, kernel};
 
+use super::{lanes, splits};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch;
@@ -33,17 +33,8 @@ struct Plan {
     splits: u32,
 }
 
-/// Workgroups that keep an adapter of each class busy, and the shortest part of k that is worth a workgroup of its own.
-const SOFTWARE: (u64, u64) = (8, 256);
-const GPU: (u64, u64) = (256, 128);
-
-/// The most terms of one running sum: beyond, roundings that lean one way could leave the bound of a sum of products.
-const LONGEST: u64 = 65_536;
-
 fn plan(device: &Device, problem: &Problem<'_>) -> Plan {
-    let info = device.info();
-    let lanes = info.class == AdapterClass::Software && info.subgroup_size == 8;
-    let tiles = if lanes {
+    let tiles = if lanes(device) {
         let blocks = match problem.params.m {
             0..=8 => 1,
             9..=16 => 2,
@@ -53,12 +44,7 @@ fn plan(device: &Device, problem: &Problem<'_>) -> Plan {
     } else {
         Loop::Tile { a_along_k: problem.a_along_k, b_along_k: problem.b_along_k }
     };
-    let (enough, shortest) = if info.class == AdapterClass::Software { SOFTWARE } else { GPU };
-    let groups = groups(tiles, &problem.params);
-    let most = (u64::from(problem.params.k) / shortest).max(1);
-    let idle = if groups == 0 || groups >= enough { 1 } else { enough.div_ceil(groups).min(most) };
-    let splits = idle.max(u64::from(problem.params.k).div_ceil(LONGEST));
-    Plan { tiles, splits: splits as u32 }
+    Plan { tiles, splits: splits(device, groups(tiles, &problem.params), problem.params.k) }
 }
 
 fn groups(tiles: Loop, params: &Params) -> u64 {

@@ -1,0 +1,186 @@
+//! Dense products: matrix multiplication, fully connected layers, 1x1 convolution, the inner products of Winograd.
+
+use kiln_shaders::contract::{Bias, Mode, Params};
+use kiln_shaders::matmul::{self, MatmulParams, Quads};
+
+use super::tiles::{Problem, contract};
+use super::{lanes, splits};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::launch::launch_planned;
+use crate::plan::{self, Algorithm};
+use crate::tensor::Tensor;
+
+/// Where an operand's element lies: `z * batch + i * row_or_column + (k / k_inner) * outer + (k % k_inner) * k`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Strides {
+    pub(crate) batch: usize,
+    /// From row to row of A, from column to column of B.
+    pub(crate) index: usize,
+    pub(crate) k: usize,
+    pub(crate) outer: usize,
+}
+
+/// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, plus a bias, and then, if `relu`, no less than 0.
+pub(crate) struct Product<'a> {
+    pub(crate) op: &'static str,
+    pub(crate) a: &'a Tensor,
+    pub(crate) b: &'a Tensor,
+    pub(crate) m: usize,
+    pub(crate) n: usize,
+    pub(crate) k: usize,
+    /// k is a pair (outer, inner) where this is below k.
+    pub(crate) k_inner: usize,
+    pub(crate) batches: usize,
+    pub(crate) a_strides: Strides,
+    pub(crate) b_strides: Strides,
+    pub(crate) bias: Option<(&'a Tensor, Bias)>,
+    pub(crate) relu: bool,
+}
+
+impl Product<'_> {
+    /// Whether, and how, the kernel that reads by four can take it.
+    fn quads(&self) -> Option<Quads> {
+        let device = self.a.device();
+        let four = |strides: &[usize]| strides.iter().all(|stride| stride.is_multiple_of(4));
+        let pinned_elsewhere = plan::pinned(device) == Some(Algorithm::Tiles);
+        if !lanes(device)
+            || pinned_elsewhere
+            || self.m == 0
+            || self.n == 0
+            || self.k == 0
+            || !four(&[self.k, self.k_inner])
+        {
+            return None;
+        }
+        // What is never stepped over does not matter.
+        let reached = |strides: &Strides, count: usize| {
+            let outer = if self.k_inner == self.k { 0 } else { strides.outer };
+            let index = if count == 1 { 0 } else { strides.index };
+            Strides { batch: if self.batches == 1 { 0 } else { strides.batch }, index, k: strides.k, outer }
+        };
+        let along_k = |tensor: &Tensor, strides: &Strides, count: usize| -> Option<bool> {
+            let Strides { batch, index, k, outer } = reached(strides, count);
+            let base = four(&[tensor.window().offset as usize, batch, outer]);
+            match () {
+                () if base && k == 1 && four(&[index]) => Some(true),
+                () if base && strides.index == 1 && four(&[k, count]) => Some(false),
+                () => None,
+            }
+        };
+        let a_along_k = along_k(self.a, &self.a_strides, self.m)?;
+        let b_along_k = along_k(self.b, &self.b_strides, self.n)?;
+        // Few rows that lie along rows would leave most of the 32 rows of a workgroup empty.
+        if !a_along_k && self.m < 16 {
+            return None;
+        }
+        Some(Quads { a_along_k, b_along_k, c: four(&[self.n]), row_sums: false })
+    }
+
+    /// Launches it into `out`, `[batches * splits, m, n]`; `sums`, `[batches * splits, m]`, get the sums of A's rows.
+    fn run(&self, quads: Quads, out: &Tensor, sums: Option<&Tensor>, splits: u32) -> Result<()> {
+        let (a, b, c) = (self.a.window(), self.b.window(), out.window());
+        let bias = self.bias.map(|(bias, axis)| (bias.window(), axis));
+        let sums = sums.map(Tensor::window);
+        let params = MatmulParams {
+            m: self.m as u32,
+            n: self.n as u32,
+            k: self.k as u32,
+            batches: self.batches as u32,
+            splits,
+            split_k: (self.k as u32).div_ceil(splits).next_multiple_of(4),
+            k_inner: self.k_inner as u32,
+            a_offset: a.offset,
+            a_batch: self.a_strides.batch as u32,
+            a_row: self.a_strides.index as u32,
+            a_k: self.a_strides.k as u32,
+            a_outer: self.a_strides.outer as u32,
+            b_offset: b.offset,
+            b_batch: self.b_strides.batch as u32,
+            b_column: self.b_strides.index as u32,
+            b_k: self.b_strides.k as u32,
+            b_outer: self.b_strides.outer as u32,
+            c_offset: c.offset,
+            c_batch: (self.m * self.n) as u32,
+            c_row: self.n as u32,
+            sums_offset: sums.map_or(0, |window| window.offset),
+            bias: bias.map_or(0, |(_, axis)| axis as u32),
+            bias_offset: bias.map_or(0, |(window, _)| window.offset),
+            rest: 0,
+            rest_offset: 0,
+            relu: u32::from(self.relu),
+        };
+        let [f16, f16_result] = [self.a, out].map(|tensor| tensor.dtype() == DType::F16);
+        let launch = matmul::launch(&params, Quads { row_sums: sums.is_some(), ..quads }, f16, f16_result);
+        let bindings = [
+            a.binding,
+            b.binding,
+            c.binding,
+            bias.map_or(c.binding, |(window, _)| window.binding),
+            c.binding,
+            sums.map_or(c.binding, |window| window.binding),
+        ];
+        launch_planned(out.device(), &launch, &bindings)
+    }
+
+    /// The product, `[batches, m, n]`, by whatever kernel fits. k must be one run (`k_inner == k`) where [`Product::quads`]
+    /// is `None`.
+    pub(crate) fn product(&self) -> Result<Tensor> {
+        Ok(self.product_with_sums(false)?.0)
+    }
+
+    /// The product, and where the kernel can give them for nothing and they are wanted, the sums of A's rows, `[batches, m]`.
+    pub(crate) fn product_with_sums(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
+        let (product, sums, parts) = self.parts(row_sums)?;
+        let whole = |tensor: Tensor, shape: &[usize]| -> Result<Tensor> {
+            let mut split = vec![self.batches, parts];
+            split.extend(shape);
+            let summed = if parts == 1 { tensor } else { tensor.reshape(split)?.sum(&[1], false)? };
+            summed.to_dtype(self.a.dtype())
+        };
+        Ok((whole(product, &[self.m, self.n])?, sums.map(|sums| whole(sums, &[self.m])).transpose()?))
+    }
+
+    /// The product as sums over parts of k, `[batches * parts, m, n]`, the sums of A's rows likewise, and the number of parts.
+    pub(crate) fn parts(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>, usize)> {
+        let Some(quads) = self.quads() else { return Ok((contract(&self.problem())?, None, 1)) };
+        let device = self.a.device();
+        let groups = matmul::groups(quads, self.m, self.n, self.batches);
+        let plain = self.bias.is_none() && !self.relu;
+        let splits = if plain { splits(device, groups, self.k as u32) } else { 1 };
+        let parts = self.batches * splits as usize;
+        let dtype = if splits > 1 { DType::F32 } else { self.a.dtype() };
+        let out = Tensor::empty(device, [parts, self.m, self.n], dtype, self.op)?;
+        let sums = row_sums.then(|| Tensor::empty(device, [parts, self.m], DType::F32, self.op)).transpose()?;
+        self.run(quads, &out, sums.as_ref(), splits)?;
+        Ok((out, sums, splits as usize))
+    }
+
+    /// The same for the general kernels.
+    fn problem(&self) -> Problem<'_> {
+        let along_k = |strides: &Strides| strides.k < strides.index;
+        Problem {
+            op: self.op,
+            mode: Mode::Dense,
+            a: self.a,
+            b: self.b,
+            bias: self.bias,
+            relu: self.relu,
+            a_along_k: along_k(&self.a_strides),
+            b_along_k: along_k(&self.b_strides),
+            params: Params {
+                m: self.m as u32,
+                n: self.n as u32,
+                k: self.k as u32,
+                batches: self.batches as u32,
+                a_batch: self.a_strides.batch as u32,
+                a_row: self.a_strides.index as u32,
+                a_k: self.a_strides.k as u32,
+                b_batch: self.b_strides.batch as u32,
+                b_k: self.b_strides.k as u32,
+                b_column: self.b_strides.index as u32,
+                ..Params::default()
+            },
+        }
+    }
+}

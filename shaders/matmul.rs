@@ -1,0 +1,99 @@
+//! The dense product for software adapters, where both operands can be read by four: `matmul_lanes`.
+
+use crate::launch::params;
+use crate::{Kernel, Launch};
+
+params! {
+    /// Parameters of `matmul_lanes.wgsl`, where each field is explained.
+    #[allow(missing_docs)]
+    "matmul_lanes" pub struct MatmulParams {
+        pub m: u32,
+        pub n: u32,
+        pub k: u32,
+        pub batches: u32,
+        pub splits: u32,
+        pub split_k: u32,
+        pub k_inner: u32,
+        pub a_offset: u32,
+        pub a_batch: u32,
+        pub a_row: u32,
+        pub a_k: u32,
+        pub a_outer: u32,
+        pub b_offset: u32,
+        pub b_batch: u32,
+        pub b_column: u32,
+        pub b_k: u32,
+        pub b_outer: u32,
+        pub c_offset: u32,
+        pub c_batch: u32,
+        pub c_row: u32,
+        pub sums_offset: u32,
+        pub bias: u32,
+        pub bias_offset: u32,
+        pub rest: u32,
+        pub rest_offset: u32,
+        pub relu: u32,
+    }
+}
+
+/// Where the kernel finds neighbours by four, and what else it writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Quads {
+    /// A's neighbours in memory are neighbours along k, not along rows.
+    pub a_along_k: bool,
+    /// B's neighbours in memory are neighbours along k, not along columns.
+    pub b_along_k: bool,
+    /// Four columns of C can be stored at once.
+    pub c: bool,
+    /// The sums of A's rows are wanted.
+    pub row_sums: bool,
+}
+
+impl Quads {
+    /// Blocks of eight rows that a workgroup owns, for a product of `m` rows.
+    fn blocks(self, m: usize) -> usize {
+        match m {
+            0..=8 if self.a_along_k => 1,
+            9..=16 if self.a_along_k => 2,
+            _ => 4,
+        }
+    }
+}
+
+/// Workgroups of one part of k, for a product of these sizes.
+pub fn groups(quads: Quads, m: usize, n: usize, batches: usize) -> u64 {
+    (m.div_ceil(8 * quads.blocks(m)) * n.div_ceil(32) * batches) as u64
+}
+
+fn kernel(quads: Quads, blocks: usize, operand: &'static str, result: &'static str) -> Kernel {
+    Kernel::new("matmul_lanes")
+        .constant("BLOCKS", blocks as u32)
+        .constant("A_ALONG_K", quads.a_along_k)
+        .constant("B_ALONG_K", quads.b_along_k)
+        .constant("C_QUADS", quads.c)
+        .constant("ROW_SUMS", quads.row_sums)
+        .alias("T", operand)
+        .alias("C", result)
+}
+
+/// The product as a launch. Operands and result are each f32 or f16; the parts of a split sum stay in f32.
+pub fn launch(params: &MatmulParams, quads: Quads, f16: bool, f16_result: bool) -> Launch {
+    let name = |f16| if f16 { "f16" } else { "f32" };
+    let [m, n, batches] = [params.m, params.n, params.batches].map(|size| size as usize);
+    let kernel = kernel(quads, quads.blocks(m), name(f16), name(f16_result));
+    Launch::new(kernel, params, groups(quads, m, n, batches) * u64::from(params.splits))
+}
+
+pub(crate) fn variants() -> Vec<Kernel> {
+    let mut variants = Vec::new();
+    let all = [false, true];
+    for (b_along_k, c, row_sums) in all.iter().flat_map(|b| all.iter().flat_map(move |c| all.map(|s| (*b, *c, s)))) {
+        for (operand, result) in [("f32", "f32"), ("f16", "f16"), ("f16", "f32")] {
+            for (a_along_k, blocks) in [(true, 1), (true, 2), (true, 4), (false, 4)] {
+                let quads = Quads { a_along_k, b_along_k, c, row_sums };
+                variants.push(kernel(quads, blocks, operand, result));
+            }
+        }
+    }
+    variants
+}

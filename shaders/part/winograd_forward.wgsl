@@ -1,0 +1,3 @@
+fn transformed(index: u32) -> Tile {
+    return input_tile(window(locate(index, -1)));
+}

@@ -1,0 +1,261 @@
+//! Winograd's fast convolution with 3x3 kernels of stride 1: the transforms. The products between them are dense and batched.
+//!
+//! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015 (arXiv 1509.09308).
+
+use crate::launch::{Launch, params};
+use crate::{Kernel, Storage};
+
+/// Results of a tile along an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tile {
+    /// F(2x2, 3x3): 2.25 times fewer products, rounding errors like the direct sum's.
+    Two,
+    /// F(4x4, 3x3): 4 times fewer products, rounding errors about 20 times those of F(2x2, 3x3).
+    Four,
+}
+
+impl Tile {
+    /// Results along an axis.
+    pub const fn outputs(self) -> usize {
+        match self {
+            Tile::Two => 2,
+            Tile::Four => 4,
+        }
+    }
+
+    /// Positions of a transformed tile: the batches of the product.
+    pub const fn positions(self) -> usize {
+        (self.outputs() + 2) * (self.outputs() + 2)
+    }
+
+    /// Tiles along axes of these extents.
+    pub const fn tiles(self, [y, x]: [usize; 2]) -> [usize; 2] {
+        [y.div_ceil(self.outputs()), x.div_ceil(self.outputs())]
+    }
+
+    /// The part of this name for this tile.
+    fn part(self, two: &'static str, four: &'static str) -> &'static str {
+        match self {
+            Tile::Two => two,
+            Tile::Four => four,
+        }
+    }
+
+    fn kernel(self, file: &'static str, storage: Storage) -> Kernel {
+        Kernel::new(file).alias("T", storage.wgsl()).part(self.part("winograd2", "winograd4"))
+    }
+
+    fn stored(self, kernel: Kernel) -> Kernel {
+        kernel.part(self.part("winograd2_store", "winograd4_store"))
+    }
+
+    fn loaded(self, kernel: Kernel) -> Kernel {
+        kernel.part(self.part("winograd2_load", "winograd4_load"))
+    }
+}
+
+params! {
+    /// The parameters of the transforms between images and tiles, explained in `part/winograd_params.wgsl`.
+    #[allow(missing_docs)]
+    "winograd_input" "winograd_output" pub struct ImageParams {
+        pub count: u32,
+        pub quads: u32,
+        pub tiles: u32,
+        pub image_tiles: u32,
+        pub row_tiles: u32,
+        pub height: u32,
+        pub width: u32,
+        pub pad_y: u32,
+        pub pad_x: u32,
+        pub image_offset: u32,
+        pub step: u32,
+        pub bias: u32,
+        pub bias_offset: u32,
+        pub relu: u32,
+    }
+}
+
+params! {
+    /// The parameters of `winograd_weight.wgsl`, where each field is explained.
+    #[allow(missing_docs)]
+    "winograd_weight" pub struct WeightParams {
+        pub count: u32,
+        pub quads: u32,
+        pub inner_step: u32,
+        pub column_step: u32,
+        pub turned: u32,
+        pub weight_offset: u32,
+        pub step: u32,
+    }
+}
+
+params! {
+    /// The parameters of `winograd_weight_grad.wgsl`, where each field is explained.
+    #[allow(missing_docs)]
+    "winograd_weight_grad" pub struct WeightGradParams {
+        pub count: u32,
+        pub outputs: u32,
+        pub parts: u32,
+        pub bias: u32,
+        pub weight_offset: u32,
+        pub bias_offset: u32,
+        pub step: u32,
+    }
+}
+
+/// Images of whole quads of channels, seen as tiles of results.
+#[derive(Debug, Clone, Copy)]
+pub struct Image {
+    /// Images.
+    pub images: usize,
+    /// Channels, a multiple of 4.
+    pub channels: usize,
+    /// Height and width of a plane.
+    pub size: [usize; 2],
+    /// Tiles along both axes.
+    pub tiles: [usize; 2],
+    /// From the first result's window to the plane's first pixel.
+    pub padding: [usize; 2],
+    /// First element.
+    pub offset: usize,
+}
+
+impl Image {
+    /// Rows of a position: a tile each, and zeros up to a multiple of four.
+    pub fn rows(&self) -> usize {
+        (self.images * self.tiles[0] * self.tiles[1]).next_multiple_of(4)
+    }
+
+    fn params(&self) -> ImageParams {
+        let [rows, columns] = self.tiles;
+        let count = self.rows() * self.channels / 4;
+        ImageParams {
+            count: count as u32,
+            quads: (self.channels / 4) as u32,
+            tiles: (self.images * rows * columns) as u32,
+            image_tiles: (rows * columns) as u32,
+            row_tiles: columns as u32,
+            height: self.size[0] as u32,
+            width: self.size[1] as u32,
+            pad_y: self.padding[0] as u32,
+            pad_x: self.padding[1] as u32,
+            image_offset: self.offset as u32,
+            step: count as u32,
+            ..ImageParams::default()
+        }
+    }
+}
+
+fn groups(threads: usize) -> u64 {
+    threads.div_ceil(64) as u64
+}
+
+/// Windows of an image, `[positions][rows][channels]`. Bindings: image, tiles.
+pub fn input(tile: Tile, storage: Storage, image: &Image) -> Launch {
+    let params = image.params();
+    Launch::new(input_kernel(tile, storage), &params, groups(params.count as usize))
+}
+
+fn input_kernel(tile: Tile, storage: Storage) -> Kernel {
+    let kernel = tile.stored(tile.kernel("winograd_input", storage));
+    kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_forward")
+}
+
+/// The results' gradients, `[positions][rows][channels]`. Bindings: image, tiles.
+pub fn gradient(tile: Tile, storage: Storage, image: &Image) -> Launch {
+    let params = image.params();
+    Launch::new(gradient_kernel(tile, storage), &params, groups(params.count as usize))
+}
+
+fn gradient_kernel(tile: Tile, storage: Storage) -> Kernel {
+    let kernel = tile.stored(tile.kernel("winograd_input", storage));
+    kernel.part(tile.part("winograd2_block", "winograd4_block")).part("winograd_backward")
+}
+
+/// Products back to images; `bias` is the offset of one value per channel. Bindings: tiles, image, biases or image.
+pub fn output(tile: Tile, storage: Storage, image: &Image, bias: Option<usize>, relu: bool) -> Launch {
+    let quads = tile == Tile::Four && image.size[1].is_multiple_of(4) && image.offset.is_multiple_of(4);
+    let params = ImageParams {
+        bias: u32::from(bias.is_some()),
+        bias_offset: bias.unwrap_or(0) as u32,
+        relu: u32::from(relu),
+        count: (image.images * image.tiles[0] * image.tiles[1] * image.channels / 4) as u32,
+        ..image.params()
+    };
+    Launch::new(output_kernel(tile, storage, quads), &params, groups(params.count as usize))
+}
+
+fn output_kernel(tile: Tile, storage: Storage, quads: bool) -> Kernel {
+    let kernel = tile.loaded(tile.kernel("winograd_output", storage));
+    kernel.part(tile.part("winograd2_out", "winograd4_out")).constant("OUT_QUADS", quads)
+}
+
+/// A 3x3 weight `[outputs][inputs][3][3]` as `[positions][inner][columns]`: inner channels are the inputs and columns the
+/// outputs, or with `turned` (the data gradient's) the reverse. Columns are a multiple of 4. Bindings: weight, tiles.
+pub fn weight(tile: Tile, storage: Storage, outputs: usize, inputs: usize, turned: bool, offset: usize) -> Launch {
+    let (inner, columns) = if turned { (outputs, inputs) } else { (inputs, outputs) };
+    let (inner_step, column_step) = if turned { (9 * inputs, 9) } else { (9, 9 * inputs) };
+    let count = inner * columns / 4;
+    let params = WeightParams {
+        count: count as u32,
+        quads: (columns / 4) as u32,
+        inner_step: inner_step as u32,
+        column_step: column_step as u32,
+        turned: u32::from(turned),
+        weight_offset: offset as u32,
+        step: count as u32,
+    };
+    Launch::new(weight_kernel(tile, storage), &params, groups(count))
+}
+
+fn weight_kernel(tile: Tile, storage: Storage) -> Kernel {
+    tile.stored(tile.kernel("winograd_weight", storage))
+}
+
+/// Products `[positions][parts][outputs][inputs]` to the gradient of a weight `[outputs][inputs][3][3]`, and if `bias` the row
+/// sums `[positions][parts][outputs]` to the bias' gradient. Inputs and the weight's offset are multiples of 4. `offsets` are
+/// those of the weight and the bias. Bindings: tiles, sums, weight, bias or weight.
+pub fn weight_grad(
+    tile: Tile,
+    storage: Storage,
+    outputs: usize,
+    inputs: usize,
+    parts: usize,
+    bias: bool,
+    offsets: [usize; 2],
+) -> Launch {
+    let count = outputs * inputs / 4;
+    let params = WeightGradParams {
+        count: count as u32,
+        outputs: outputs as u32,
+        parts: parts as u32,
+        bias: u32::from(bias),
+        weight_offset: offsets[0] as u32,
+        bias_offset: offsets[1] as u32,
+        step: (parts * count) as u32,
+    };
+    let threads = count + if bias { outputs } else { 0 };
+    Launch::new(weight_grad_kernel(tile, storage), &params, groups(threads))
+}
+
+fn weight_grad_kernel(tile: Tile, storage: Storage) -> Kernel {
+    tile.loaded(tile.kernel("winograd_weight_grad", storage))
+}
+
+pub(crate) fn variants() -> Vec<Kernel> {
+    let mut variants = Vec::new();
+    for tile in [Tile::Two, Tile::Four] {
+        for storage in [Storage::F32, Storage::F16] {
+            // Tiles of two are never stored by fours.
+            let quads: &[bool] = if tile == Tile::Two { &[false] } else { &[false, true] };
+            variants.extend(quads.iter().map(|quads| output_kernel(tile, storage, *quads)));
+            variants.extend([
+                input_kernel(tile, storage),
+                gradient_kernel(tile, storage),
+                weight_kernel(tile, storage),
+                weight_grad_kernel(tile, storage),
+            ]);
+        }
+    }
+    variants
+}

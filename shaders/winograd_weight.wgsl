@@ -1,0 +1,47 @@
+// Winograd's transform of a 3x3 kernel, G g G^T: TILE * TILE matrices of the product's inner channels by its columns.
+//
+// Forward, the inner channels are the input's and the columns the output's; for the data gradient it is the other way round,
+// and the kernel is turned by half a circle.
+// Bindings: weight, tiles.
+//! use: index
+
+@group(0) @binding(0) var<storage, read_write> weight: array<T>;
+@group(0) @binding(1) var<storage, read_write> tiles: array<vec4<f32>>;
+
+struct Params {
+    count: u32, // threads: an inner channel and four columns each
+    quads: u32, // columns / 4
+    inner_step: u32, // elements of the weight from inner channel to inner channel
+    column_step: u32,
+    turned: u32,
+    weight_offset: u32,
+    step: u32, // quads from position to position of a tile
+}
+
+fn weights_at(base: u32, r: u32, s: u32) -> vec4<f32> {
+    let tap = select(3u * r + s, 8u - 3u * r - s, params.turned > 0u);
+    let at = base + tap;
+    let step = params.column_step;
+    return vec4<f32>(vec4<T>(weight[at], weight[at + step], weight[at + 2u * step], weight[at + 3u * step]));
+}
+
+fn weights_line(base: u32, r: u32) -> WeightLine {
+    return WeightLine(weights_at(base, r, 0u), weights_at(base, r, 1u), weights_at(base, r, 2u));
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = group_index(group, groups) * 64u + lane;
+    if (index >= params.count) {
+        return;
+    }
+    let inner = quotient(index, params.quads);
+    let column = 4u * (index - inner * params.quads);
+    let base = params.weight_offset + inner * params.inner_step + column * params.column_step;
+    let weights = Weights(weights_line(base, 0u), weights_line(base, 1u), weights_line(base, 2u));
+    store_tile(index, params.step, weight_tile(weights));
+}
