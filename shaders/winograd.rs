@@ -99,6 +99,7 @@ params! {
         pub bias: u32,
         pub weight_offset: u32,
         pub bias_offset: u32,
+        pub part: u32,
         pub step: u32,
     }
 }
@@ -126,7 +127,7 @@ impl Image {
         (self.images * self.tiles[0] * self.tiles[1]).next_multiple_of(4)
     }
 
-    fn params(&self) -> ImageParams {
+    fn params(&self, pitch: usize) -> ImageParams {
         let [rows, columns] = self.tiles;
         let count = self.rows() * self.channels / 4;
         ImageParams {
@@ -140,7 +141,7 @@ impl Image {
             pad_y: self.padding[0] as u32,
             pad_x: self.padding[1] as u32,
             image_offset: self.offset as u32,
-            step: count as u32,
+            step: (pitch / 4) as u32,
             ..ImageParams::default()
         }
     }
@@ -150,9 +151,9 @@ fn groups(threads: usize) -> u64 {
     threads.div_ceil(64) as u64
 }
 
-/// Windows of an image, `[positions][rows][channels]`. Bindings: image, tiles.
-pub fn input(tile: Tile, storage: Storage, image: &Image) -> Launch {
-    let params = image.params();
+/// Windows of an image: at each position, `pitch` elements apart, `[rows][channels]`. Bindings: image, tiles.
+pub fn input(tile: Tile, storage: Storage, image: &Image, pitch: usize) -> Launch {
+    let params = image.params(pitch);
     Launch::new(input_kernel(tile, storage), &params, groups(params.count as usize))
 }
 
@@ -161,9 +162,9 @@ fn input_kernel(tile: Tile, storage: Storage) -> Kernel {
     kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_forward")
 }
 
-/// The results' gradients, `[positions][rows][channels]`. Bindings: image, tiles.
-pub fn gradient(tile: Tile, storage: Storage, image: &Image) -> Launch {
-    let params = image.params();
+/// The results' gradients, laid out as by [`input`]. Bindings: image, tiles.
+pub fn gradient(tile: Tile, storage: Storage, image: &Image, pitch: usize) -> Launch {
+    let params = image.params(pitch);
     Launch::new(gradient_kernel(tile, storage), &params, groups(params.count as usize))
 }
 
@@ -172,15 +173,16 @@ fn gradient_kernel(tile: Tile, storage: Storage) -> Kernel {
     kernel.part(tile.part("winograd2_block", "winograd4_block")).part("winograd_backward")
 }
 
-/// Products back to images; `bias` is the offset of one value per channel. Bindings: tiles, image, biases or image.
-pub fn output(tile: Tile, storage: Storage, image: &Image, bias: Option<usize>, relu: bool) -> Launch {
+/// Products, laid out as by [`input`], back to images; `bias` is the offset of one value per channel. Bindings: tiles, image,
+/// biases or image.
+pub fn output(tile: Tile, storage: Storage, image: &Image, pitch: usize, bias: Option<usize>, relu: bool) -> Launch {
     let quads = tile == Tile::Four && image.size[1].is_multiple_of(4) && image.offset.is_multiple_of(4);
     let params = ImageParams {
         bias: u32::from(bias.is_some()),
         bias_offset: bias.unwrap_or(0) as u32,
         relu: u32::from(relu),
         count: (image.images * image.tiles[0] * image.tiles[1] * image.channels / 4) as u32,
-        ..image.params()
+        ..image.params(pitch)
     };
     Launch::new(output_kernel(tile, storage, quads), &params, groups(params.count as usize))
 }
@@ -190,9 +192,18 @@ fn output_kernel(tile: Tile, storage: Storage, quads: bool) -> Kernel {
     kernel.part(tile.part("winograd2_out", "winograd4_out")).constant("OUT_QUADS", quads)
 }
 
-/// A 3x3 weight `[outputs][inputs][3][3]` as `[positions][inner][columns]`: inner channels are the inputs and columns the
-/// outputs, or with `turned` (the data gradient's) the reverse. Columns are a multiple of 4. Bindings: weight, tiles.
-pub fn weight(tile: Tile, storage: Storage, outputs: usize, inputs: usize, turned: bool, offset: usize) -> Launch {
+/// A 3x3 weight `[outputs][inputs][3][3]`: at each position, `pitch` elements apart, `[inner][columns]`. Inner channels are the
+/// inputs and columns the outputs, or with `turned` (the data gradient's) the reverse. Columns are a multiple of 4. Bindings:
+/// weight, tiles.
+pub fn weight(
+    tile: Tile,
+    storage: Storage,
+    outputs: usize,
+    inputs: usize,
+    turned: bool,
+    offset: usize,
+    pitch: usize,
+) -> Launch {
     let (inner, columns) = if turned { (outputs, inputs) } else { (inputs, outputs) };
     let (inner_step, column_step) = if turned { (9 * inputs, 9) } else { (9, 9 * inputs) };
     let count = inner * columns / 4;
@@ -203,7 +214,7 @@ pub fn weight(tile: Tile, storage: Storage, outputs: usize, inputs: usize, turne
         column_step: column_step as u32,
         turned: u32::from(turned),
         weight_offset: offset as u32,
-        step: count as u32,
+        step: (pitch / 4) as u32,
     };
     Launch::new(weight_kernel(tile, storage), &params, groups(count))
 }
@@ -212,15 +223,16 @@ fn weight_kernel(tile: Tile, storage: Storage) -> Kernel {
     tile.stored(tile.kernel("winograd_weight", storage))
 }
 
-/// Products `[positions][parts][outputs][inputs]` to the gradient of a weight `[outputs][inputs][3][3]`, and if `bias` the row
-/// sums `[positions][parts][outputs]` to the bias' gradient. Inputs and the weight's offset are multiples of 4. `offsets` are
-/// those of the weight and the bias. Bindings: tiles, sums, weight, bias or weight.
+/// Products `[outputs][inputs]` of each position's each part, `pitch` elements apart, to the gradient of a weight
+/// `[outputs][inputs][3][3]`; and if `bias` the row sums `[positions][parts][outputs]` to the bias' gradient. Inputs and the
+/// weight's offset are multiples of 4. `offsets` are those of the weight and the bias. Bindings: tiles, sums, weight, bias or
+/// weight.
 pub fn weight_grad(
     tile: Tile,
     storage: Storage,
     outputs: usize,
     inputs: usize,
-    parts: usize,
+    (parts, pitch): (usize, usize),
     bias: bool,
     offsets: [usize; 2],
 ) -> Launch {
@@ -232,7 +244,8 @@ pub fn weight_grad(
         bias: u32::from(bias),
         weight_offset: offsets[0] as u32,
         bias_offset: offsets[1] as u32,
-        step: (parts * count) as u32,
+        part: (pitch / 4) as u32,
+        step: (parts * pitch / 4) as u32,
     };
     let threads = count + if bias { outputs } else { 0 };
     Launch::new(weight_grad_kernel(tile, storage), &params, groups(threads))

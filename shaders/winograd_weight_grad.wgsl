@@ -17,7 +17,8 @@ struct Params {
     bias: u32, // 1 if wanted: a thread more for each output channel
     weight_offset: u32, // a multiple of 4
     bias_offset: u32,
-    step: u32, // quads from position to position of a tile: parts * count
+    part: u32, // quads from part to part
+    step: u32, // quads from position to position of a tile
 }
 
 fn load_position(at: u32) -> vec4<f32> {
@@ -49,7 +50,7 @@ fn main(
     }
     var dw = weight_gradient_tile(load_tile(index, params.step));
     for (var part = 1u; part < params.parts; part++) {
-        let more = weight_gradient_tile(load_tile(index + part * params.count, params.step));
+        let more = weight_gradient_tile(load_tile(index + part * params.part, params.step));
         dw = Weights(add_line(dw.a, more.a), add_line(dw.b, more.b), add_line(dw.c, more.c));
     }
     let a = dw.a;

@@ -465,12 +465,15 @@ impl Device {
     }
 
     pub(crate) fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
-        if submission.is_some() {
-            let waited = self.inner().device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
-            if let Err(error) = waited {
-                self.inner().faults.check()?;
-                return Err(GpuError::Internal { message: format!("waiting for the queue: {error}") });
-            }
+        if submission.is_some() { self.poll(submission) } else { self.inner().faults.check() }
+    }
+
+    /// Waits for a submission, or for all, and runs the callbacks of what has come to its end.
+    pub(crate) fn poll(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
+        let waited = self.inner().device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
+        if let Err(error) = waited {
+            self.inner().faults.check()?;
+            return Err(GpuError::Internal { message: format!("waiting for the queue: {error}") });
         }
         self.inner().faults.check()
     }

@@ -227,7 +227,8 @@ impl Device {
         for batch in &recorder.batches {
             batch.staging.map_async(wgpu::MapMode::Read, .., |_| {});
         }
-        self.wait(last)?;
+        // Even where nothing new was submitted: the maps need a poll to be called back.
+        self.poll(last)?;
         let period = f64::from(self.inner().queue.get_timestamp_period()) / 1000.0;
         let mut ticks = Vec::new();
         for batch in &recorder.batches {

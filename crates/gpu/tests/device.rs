@@ -247,6 +247,8 @@ fn the_profiler_names_layers_and_ops() {
     }
     assert_eq!(device.current_scope(), None);
     device.launch(&kernel, &[whole(&x)], &params(1 << 18, 1.0), 1 << 12).unwrap();
+    // Nothing is left to submit then.
+    device.sync().unwrap();
     let profile = device.finish_profile().unwrap();
     assert_eq!(profile.events.len(), 101);
     assert_eq!((profile.events[0].layer.as_str(), profile.events[0].op.as_str()), ("features.0", "affine"));

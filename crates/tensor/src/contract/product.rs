@@ -38,6 +38,17 @@ pub(crate) struct Product<'a> {
     pub(crate) relu: bool,
 }
 
+/// A product as sums over parts of k.
+pub(crate) struct Parts {
+    /// `[m, n]` of each batch's each part, `pitch` elements from one to the next.
+    pub(crate) products: Tensor,
+    /// Sums of A's rows, `[batches * splits, m]`, if wanted and at hand.
+    pub(crate) sums: Option<Tensor>,
+    /// Parts of a batch.
+    pub(crate) splits: usize,
+    pub(crate) pitch: usize,
+}
+
 impl Product<'_> {
     /// Whether, and how, the kernel that reads by four can take it.
     fn quads(&self) -> Option<Quads> {
@@ -77,8 +88,9 @@ impl Product<'_> {
         Some(Quads { a_along_k, b_along_k, c: four(&[self.n]), row_sums: false })
     }
 
-    /// Launches it into `out`, `[batches * splits, m, n]`; `sums`, `[batches * splits, m]`, get the sums of A's rows.
-    fn run(&self, quads: Quads, out: &Tensor, sums: Option<&Tensor>, splits: u32) -> Result<()> {
+    /// Launches it into `out`, `batches * splits` results of `[m, n]`, `pitch` elements apart; `sums`, `[batches * splits, m]`, get
+    /// the sums of A's rows.
+    fn run(&self, quads: Quads, out: &Tensor, sums: Option<&Tensor>, splits: u32, pitch: usize) -> Result<()> {
         let (a, b, c) = (self.a.window(), self.b.window(), out.window());
         let bias = self.bias.map(|(bias, axis)| (bias.window(), axis));
         let sums = sums.map(Tensor::window);
@@ -101,7 +113,7 @@ impl Product<'_> {
             b_k: self.b_strides.k as u32,
             b_outer: self.b_strides.outer as u32,
             c_offset: c.offset,
-            c_batch: (self.m * self.n) as u32,
+            c_batch: pitch as u32,
             c_row: self.n as u32,
             sums_offset: sums.map_or(0, |window| window.offset),
             bias: bias.map_or(0, |(_, axis)| axis as u32),
@@ -131,29 +143,33 @@ impl Product<'_> {
 
     /// The product, and where the kernel can give them for nothing and they are wanted, the sums of A's rows, `[batches, m]`.
     pub(crate) fn product_with_sums(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
-        let (product, sums, parts) = self.parts(row_sums)?;
+        let Parts { products, sums, splits, .. } = self.parts(row_sums, self.m * self.n)?;
         let whole = |tensor: Tensor, shape: &[usize]| -> Result<Tensor> {
-            let mut split = vec![self.batches, parts];
+            let mut split = vec![self.batches, splits];
             split.extend(shape);
-            let summed = if parts == 1 { tensor } else { tensor.reshape(split)?.sum(&[1], false)? };
+            let split = tensor.reshape(split)?;
+            let summed = if splits == 1 { split.squeeze(1)? } else { split.sum(&[1], false)? };
             summed.to_dtype(self.a.dtype())
         };
-        Ok((whole(product, &[self.m, self.n])?, sums.map(|sums| whole(sums, &[self.m])).transpose()?))
+        Ok((whole(products, &[self.m, self.n])?, sums.map(|sums| whole(sums, &[self.m])).transpose()?))
     }
 
-    /// The product as sums over parts of k, `[batches * parts, m, n]`, the sums of A's rows likewise, and the number of parts.
-    pub(crate) fn parts(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>, usize)> {
-        let Some(quads) = self.quads() else { return Ok((contract(&self.problem())?, None, 1)) };
+    /// The product as sums over parts of k. Results lie `pitch` elements apart if the kernel can do that.
+    pub(crate) fn parts(&self, row_sums: bool, pitch: usize) -> Result<Parts> {
+        let Some(quads) = self.quads() else {
+            let products = contract(&self.problem())?;
+            return Ok(Parts { products, sums: None, splits: 1, pitch: self.m * self.n });
+        };
         let device = self.a.device();
         let groups = matmul::groups(quads, self.m, self.n, self.batches);
         let plain = self.bias.is_none() && !self.relu;
         let splits = if plain { splits(device, groups, self.k as u32) } else { 1 };
         let parts = self.batches * splits as usize;
         let dtype = if splits > 1 { DType::F32 } else { self.a.dtype() };
-        let out = Tensor::empty(device, [parts, self.m, self.n], dtype, self.op)?;
+        let products = Tensor::empty(device, [parts, pitch], dtype, self.op)?;
         let sums = row_sums.then(|| Tensor::empty(device, [parts, self.m], DType::F32, self.op)).transpose()?;
-        self.run(quads, &out, sums.as_ref(), splits)?;
-        Ok((out, sums, splits as usize))
+        self.run(quads, &products, sums.as_ref(), splits, pitch)?;
+        Ok(Parts { products, sums, splits: splits as usize, pitch })
     }
 
     /// The same for the general kernels.

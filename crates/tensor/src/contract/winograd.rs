@@ -5,7 +5,7 @@ use kiln_shaders::winograd::{self, Image, Tile};
 use kiln_shaders::{Launch, Storage};
 
 use super::lanes;
-use super::product::{Product, Strides};
+use super::product::{Parts, Product, Strides};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::{Window, launch_planned};
@@ -43,8 +43,16 @@ fn storage(tensor: &Tensor) -> Storage {
     if tensor.dtype() == DType::F16 { Storage::F16 } else { Storage::F32 }
 }
 
-fn empty(like: &Tensor, shape: [usize; 3]) -> Result<Tensor> {
-    Tensor::empty(like.device(), shape, DType::F32, "winograd")
+/// Elements from position to position of transformed tiles, for `[rows, columns]` at each. A thread touches all positions at
+/// once: multiples of the caches' 4 KiB would put them all into one set, so each is 128 bytes further than that.
+fn pitch(rows: usize, columns: usize) -> usize {
+    let elements = rows * columns;
+    elements + (32 + 1024 - elements % 1024) % 1024
+}
+
+/// Memory for the transforms of all positions, `[rows, columns]` at each.
+fn positions(tile: Tile, like: &Tensor, rows: usize, columns: usize) -> Result<Tensor> {
+    Tensor::empty(like.device(), [tile.positions(), pitch(rows, columns)], DType::F32, "winograd")
 }
 
 fn run(launch: &Launch, on: &Tensor, windows: &[Window<'_>]) -> Result<()> {
@@ -56,11 +64,11 @@ impl Winograd {
     /// Bytes of the larger of an image's transforms, whose results are planes of `size`.
     fn image_bytes(&self, size: [usize; 2]) -> u64 {
         let [rows, columns] = self.tile.tiles(size);
-        (self.tile.positions() * rows * columns * self.inputs.max(self.outputs) * 4) as u64
+        (self.tile.positions() * pitch(rows * columns, self.inputs.max(self.outputs)) * 4) as u64
     }
 
     fn weight_bytes(&self) -> u64 {
-        (self.tile.positions() * self.inputs * self.outputs * 4) as u64
+        (self.tile.positions() * pitch(self.inputs, self.outputs) * 4) as u64
     }
 
     /// The tile that computes a convolution soonest, if one beats the direct sum and can be bound.
@@ -159,21 +167,25 @@ impl Winograd {
         let (from, to) = if turned { (self.outputs, self.inputs) } else { (self.inputs, self.outputs) };
         let (size, results) = if turned { (self.out_size, self.size) } else { (self.size, self.out_size) };
         let padding = if turned { self.padding.map(|padding| 2 - padding) } else { self.padding };
-        let u = empty(x, [tile.positions(), from, to])?;
+        let u = positions(tile, x, from, to)?;
         let window = weight.window();
-        let launch = winograd::weight(tile, storage(weight), self.outputs, self.inputs, turned, window.offset as usize);
+        let offset = window.offset as usize;
+        let launch =
+            winograd::weight(tile, storage(weight), self.outputs, self.inputs, turned, offset, pitch(from, to));
         run(&launch, x, &[window, u.window()])?;
         for (first, images) in self.chunks(x, results) {
             let part = x.narrow(0, first, images)?;
             let image = self.image(from, size, results, padding, &part);
-            let v = empty(x, [tile.positions(), image.rows(), from])?;
-            run(&winograd::input(tile, storage(x), &image), x, &[part.window(), v.window()])?;
-            let m = products(&v, &u, image.rows(), to, from, [(from, 1), (1, to)]).product()?;
+            let rows = image.rows();
+            let v = positions(tile, x, rows, from)?;
+            run(&winograd::input(tile, storage(x), &image, pitch(rows, from)), x, &[part.window(), v.window()])?;
+            let m = products(&v, &u, rows, to, from, [(from, 1), (1, to)]).parts(false, pitch(rows, to))?;
             let part = out.narrow(0, first, images)?;
             let image = self.image(to, results, results, [0, 0], &part);
             let bias = bias.map(Tensor::window);
-            let launch = winograd::output(tile, storage(x), &image, bias.map(|bias| bias.offset as usize), relu);
-            run(&launch, x, &[m.window(), part.window(), bias.unwrap_or(part.window())])?;
+            let offset = bias.map(|bias| bias.offset as usize);
+            let launch = winograd::output(tile, storage(x), &image, m.pitch, offset, relu);
+            run(&launch, x, &[m.products.window(), part.window(), bias.unwrap_or(part.window())])?;
         }
         Ok(())
     }
@@ -200,16 +212,16 @@ impl Winograd {
     }
 
     fn part_weight_grad(&self, x: &Tensor, dy: &Tensor, bias: bool) -> Result<(Tensor, Option<Tensor>)> {
-        let (tile, positions) = (self.tile, self.tile.positions());
+        let tile = self.tile;
         let image = self.image(self.inputs, self.size, self.out_size, self.padding, x);
         let rows = image.rows();
-        let v = empty(x, [positions, rows, self.inputs])?;
-        run(&winograd::input(tile, storage(x), &image), x, &[x.window(), v.window()])?;
+        let v = positions(tile, x, rows, self.inputs)?;
+        run(&winograd::input(tile, storage(x), &image, pitch(rows, self.inputs)), x, &[x.window(), v.window()])?;
         let image = self.image(self.outputs, self.out_size, self.out_size, [0, 0], dy);
-        let d = empty(x, [positions, rows, self.outputs])?;
-        run(&winograd::gradient(tile, storage(dy), &image), x, &[dy.window(), d.window()])?;
+        let d = positions(tile, x, rows, self.outputs)?;
+        run(&winograd::gradient(tile, storage(dy), &image, pitch(rows, self.outputs)), x, &[dy.window(), d.window()])?;
         let product = products(&d, &v, self.outputs, self.inputs, rows, [(1, self.outputs), (1, self.inputs)]);
-        let (u, sums, parts) = product.parts(bias)?;
+        let Parts { products: u, sums, splits, pitch } = product.parts(bias, pitch(self.outputs, self.inputs))?;
         let dw = Tensor::empty(x.device(), [self.outputs, self.inputs, 3, 3], x.dtype(), "conv2d_weight_grad")?;
         let db =
             bias.then(|| Tensor::empty(x.device(), [self.outputs], x.dtype(), "conv2d_weight_grad")).transpose()?;
@@ -221,7 +233,7 @@ impl Winograd {
             storage(x),
             self.outputs,
             self.inputs,
-            parts,
+            (splits, pitch),
             from_sums.is_some(),
             [dw.window().offset as usize, offset],
         );
@@ -243,12 +255,7 @@ fn products<'a>(
     k: usize,
     [(a_row, a_k), (b_column, b_k)]: [(usize, usize); 2],
 ) -> Product<'a> {
-    let strides = |tensor: &Tensor, index: usize, k: usize| Strides {
-        batch: tensor.shape()[1] * tensor.shape()[2],
-        index,
-        k,
-        outer: 0,
-    };
+    let strides = |tensor: &Tensor, index: usize, k: usize| Strides { batch: tensor.shape()[1], index, k, outer: 0 };
     Product {
         op: "winograd",
         a,
