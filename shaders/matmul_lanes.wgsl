@@ -13,7 +13,9 @@
 //
 // Bindings: a, b, c, biases, rest, sums; c stands in for those that are not used.
 //! needs: subgroups
-//! use: index rows epilogue
+//! use: index chain4 unpack epilogue
+
+alias V = vec4<f32>;
 
 @group(0) @binding(0) var<storage, read_write> a: array<vec4<T>>;
 @group(0) @binding(1) var<storage, read_write> b: array<vec4<T>>;
@@ -195,8 +197,7 @@ fn main(
         }
     }
 
-    // Through an array, so that a loop can store: 32 copies of an epilogue take the driver's compiler half a minute.
-    var rows: array<vec4<f32>, 8 * BLOCKS>;
+    var rows: array<V, 8 * BLOCKS>;
     unpack(&rows, 0u, sum0);
     if (BLOCKS > 1u) {
         unpack(&rows, 8u, sum1);
@@ -210,7 +211,7 @@ fn main(
     for (var i = 0u; i < count; i++) {
         if (column < params.n) {
             let row = tile_row + i;
-            store_quad(at + row * params.c_row, params.n - column, batch * params.m + row, column, rows[i]);
+            store_quad(at + row * params.c_row, 1u, params.n - column, batch * params.m + row, column, rows[i]);
         }
     }
     if (ROW_SUMS && tile_column == 0u) {
@@ -238,15 +239,4 @@ fn store_sum(row: u32, first: u32, sum: f32) {
     if (row < params.m) {
         sums[first + row] = sum;
     }
-}
-
-fn unpack(rows: ptr<function, array<vec4<f32>, 8 * BLOCKS>>, first: u32, sum: Rows) {
-    (*rows)[first] = sum.r0;
-    (*rows)[first + 1u] = sum.r1;
-    (*rows)[first + 2u] = sum.r2;
-    (*rows)[first + 3u] = sum.r3;
-    (*rows)[first + 4u] = sum.r4;
-    (*rows)[first + 5u] = sum.r5;
-    (*rows)[first + 6u] = sum.r6;
-    (*rows)[first + 7u] = sum.r7;
 }

@@ -1,6 +1,6 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, Layout, contract, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
+use crate::{Kernel, Layout, contract, conv, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -11,6 +11,7 @@ pub fn variants() -> Vec<Kernel> {
     let mut seen = HashSet::new();
     [
         contract::variants(),
+        conv::variants(),
         matmul::variants(),
         optim::variants(),
         pointwise::variants(),
@@ -30,6 +31,8 @@ pub fn variants() -> Vec<Kernel> {
 pub fn layouts() -> Vec<Layout> {
     vec![
         contract::Params::LAYOUT,
+        conv::ConvGradParams::LAYOUT,
+        conv::ConvParams::LAYOUT,
         matmul::MatmulParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::SgdParams::LAYOUT,

@@ -9,21 +9,21 @@
 @group(0) @binding(4) var<storage, read_write> rest: array<vec4<T>>;
 @group(0) @binding(5) var<storage, read_write> sums: array<f32>;
 
-fn load_rest(at: u32) -> vec4<f32> {
+fn load_rest(at: u32, step: u32) -> vec4<f32> {
     let i = params.rest_offset + at;
     if (C_QUADS) {
         return vec4<f32>(rest[i / 4u]);
     }
     return vec4<f32>(vec4<T>(
         rest[i / 4u][i % 4u],
-        rest[(i + 1u) / 4u][(i + 1u) % 4u],
-        rest[(i + 2u) / 4u][(i + 2u) % 4u],
-        rest[(i + 3u) / 4u][(i + 3u) % 4u],
+        rest[(i + step) / 4u][(i + step) % 4u],
+        rest[(i + 2u * step) / 4u][(i + 2u * step) % 4u],
+        rest[(i + 3u * step) / 4u][(i + 3u * step) % 4u],
     ));
 }
 
 // `at` is the first sum's place from the start of C, `count` how many of the four exist.
-fn store_quad(at: u32, count: u32, row_bias: u32, column_bias: u32, sum: vec4<f32>) {
+fn store_quad(at: u32, step: u32, count: u32, row_bias: u32, column_bias: u32, sum: vec4<f32>) {
     var result = sum;
     if (params.bias == 1u) {
         result += vec4<f32>(f32(biases[params.bias_offset + row_bias]));
@@ -33,7 +33,7 @@ fn store_quad(at: u32, count: u32, row_bias: u32, column_bias: u32, sum: vec4<f3
         result += vec4<f32>(vec4<T>(biases[i], biases[i + 1u], biases[i + 2u], biases[i + 3u]));
     }
     if (params.rest > 0u) {
-        result += load_rest(at);
+        result += load_rest(at, step);
     }
     if (params.relu > 0u) {
         // Not max: NaN stays NaN.
@@ -47,12 +47,12 @@ fn store_quad(at: u32, count: u32, row_bias: u32, column_bias: u32, sum: vec4<f3
     }
     c[i / 4u][i % 4u] = stored.x;
     if (count > 1u) {
-        c[(i + 1u) / 4u][(i + 1u) % 4u] = stored.y;
+        c[(i + step) / 4u][(i + step) % 4u] = stored.y;
     }
     if (count > 2u) {
-        c[(i + 2u) / 4u][(i + 2u) % 4u] = stored.z;
+        c[(i + 2u * step) / 4u][(i + 2u * step) % 4u] = stored.z;
     }
     if (count > 3u) {
-        c[(i + 3u) / 4u][(i + 3u) % 4u] = stored.w;
+        c[(i + 3u * step) / 4u][(i + 3u * step) % 4u] = stored.w;
     }
 }

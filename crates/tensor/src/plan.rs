@@ -15,6 +15,8 @@ pub enum Algorithm {
     Tiles,
     /// The dense product that reads both operands by four (processors).
     Quads,
+    /// Convolution whose neighbouring results share what is loaded (processors).
+    Direct,
     /// Winograd's F(2x2, 3x3).
     Winograd2,
     /// Winograd's F(4x4, 3x3).
@@ -23,13 +25,15 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Algorithm; 4] = [Algorithm::Tiles, Algorithm::Quads, Algorithm::Winograd2, Algorithm::Winograd4];
+    pub const ALL: [Algorithm; 5] =
+        [Algorithm::Tiles, Algorithm::Quads, Algorithm::Direct, Algorithm::Winograd2, Algorithm::Winograd4];
 
     /// Its name, as `KILN_PLAN` takes it.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Tiles => "tiles",
             Algorithm::Quads => "quads",
+            Algorithm::Direct => "direct",
             Algorithm::Winograd2 => "winograd2",
             Algorithm::Winograd4 => "winograd4",
         }

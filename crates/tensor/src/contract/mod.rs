@@ -1,9 +1,11 @@
 //! The contraction engine: the products behind matrix multiplication and convolution in all directions.
 //!
-//! [`tiles`] takes any problem on any adapter. The other files are faster where they apply: [`product`] for dense products.
+//! [`tiles`] takes any problem on any adapter. The others are faster where they apply: [`product`] for dense products, [`direct`]
+//! for convolutions on processors, [`winograd`] for 3x3 kernels of stride 1.
 //! What runs follows from sizes, adapter class and limits alone, so nothing is tuned at run time and the same input gives
 //! the same bits.
 
+pub(crate) mod direct;
 pub(crate) mod product;
 pub(crate) mod tiles;
 pub(crate) mod winograd;

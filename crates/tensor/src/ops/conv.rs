@@ -6,6 +6,7 @@ use kiln_shaders::contract::{Bias, Mode, Params};
 use kiln_gpu::Device;
 use kiln_shaders::winograd::Tile;
 
+use crate::contract::direct::Direct;
 use crate::contract::tiles::{Problem, contract, contract_into};
 use crate::contract::winograd::{Direction, Winograd};
 use crate::dtype::DType;
@@ -175,6 +176,20 @@ impl Sizes {
         problem.choose(device, direction)
     }
 
+    /// The convolution without a transform, on processors.
+    fn direct(&self, like: &Tensor) -> Option<Direct> {
+        let problem = Direct {
+            images: self.n,
+            inputs: self.c,
+            outputs: self.k,
+            size: [self.h, self.w],
+            out_size: [self.oh, self.ow],
+            taps: [self.r, self.s],
+            options: self.options,
+        };
+        problem.choose(like)
+    }
+
     /// Whether a launch can bind a tensor of this shape.
     fn fits(&self, shape: [usize; 4], like: &Tensor) -> bool {
         let bytes = shape.iter().product::<usize>() * like.dtype().size();
@@ -254,6 +269,9 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) ->
     if let Some(winograd) = sizes.winograd(x.device(), Direction::Forward) {
         return winograd.forward(x, weight, bias, false);
     }
+    if let Some(direct) = sizes.direct(x) {
+        return direct.forward(x, weight, bias, false);
+    }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
     let problem = Problem {
@@ -329,6 +347,9 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
     }
     if let Some(winograd) = sizes.winograd(dy.device(), Direction::InputGrad) {
         return winograd.input_grad(dy, weight);
+    }
+    if let Some(direct) = sizes.direct(dy).filter(Direct::has_input_grad) {
+        return direct.input_grad(dy, weight);
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
@@ -411,6 +432,9 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Te
     }
     if let Some(winograd) = sizes.winograd(x.device(), Direction::WeightGrad) {
         return winograd.weight_grad(x, dy, bias);
+    }
+    if let Some(direct) = sizes.direct(x) {
+        return direct.weight_grad(x, dy, bias);
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let problem = Problem {

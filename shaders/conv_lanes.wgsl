@@ -1,0 +1,165 @@
+// Convolution for adapters that are a processor, directly: C[image][row][y][x] = sum over channels, r and s of
+// A[row][channel][r][s] * image[channel][y * step_y + r * dilation_y - pad_y][x * step_x + s * dilation_x - pad_x], and 0
+// outside of the image. A may be a weight that is read from its end: the data gradient of stride 1.
+//
+// A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows; a lane owns four results of a row of pixels. TERMS taps of a
+// row of the kernel are one step: the lanes hold the rows' taps between them and hand them round, and neighbouring results
+// share what is loaded of the image. Sums run over channels, r and s in ascending order.
+//
+// Generated: fn window(place: Place, s: i32) -> Step, the pixels of TERMS taps for the four results.
+//            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
+// Bindings: a, image, c, biases, rest, sums (not used); c stands in for those that are not used.
+//! needs: subgroups
+//! use: index unpack epilogue
+
+alias V = vec4<f32>;
+
+@group(0) @binding(0) var<storage, read_write> a: array<T>;
+@group(0) @binding(1) var<storage, read_write> image: array<T>;
+
+struct Params {
+    m: u32, // rows of a group
+    channels: u32, // of the image, in a group
+    groups: u32,
+    images: u32,
+    out_rows: u32,
+    out_columns: u32,
+    height: u32, // of the image
+    width: u32,
+    taps_y: u32,
+    taps_x: u32,
+    step_y: i32,
+    step_x: i32,
+    dilation_y: i32,
+    dilation_x: i32,
+    pad_y: i32,
+    pad_x: i32,
+    a_offset: i32,
+    a_group: i32,
+    a_row: i32,
+    a_channel: i32,
+    a_y: i32,
+    a_x: i32,
+    image_offset: u32,
+    c_offset: u32,
+    c_row: u32, // from row to row; from image to image it is groups * m rows
+    c_y: u32,
+    c_x: u32,
+    bias: u32, // see part/epilogue
+    bias_offset: u32,
+    rest: u32,
+    rest_offset: u32,
+    relu: u32,
+}
+
+// A row of the image, as seen from the first of a lane's four results.
+struct Place {
+    base: i32,
+    x: i32,
+    inside: bool,
+}
+
+fn pixel(place: Place, offset: i32) -> f32 {
+    let x = place.x + offset;
+    // As an unsigned number, what is negative is large.
+    let inside = place.inside && u32(x) < params.width;
+    return select(0.0, f32(image[select(0, place.base + x, inside)]), inside);
+}
+
+fn tap(at: i32, s: u32) -> f32 {
+    let inside = s < params.taps_x;
+    return select(0.0, f32(a[select(0, at + i32(s) * params.a_x, inside)]), inside);
+}
+
+@compute @workgroup_size(8)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let row_quads = (params.out_columns + 3u) / 4u;
+    let quads = params.images * params.out_rows * row_quads;
+    let down = (params.m + 8u * BLOCKS - 1u) / (8u * BLOCKS);
+    let across = (quads + 7u) / 8u;
+    let index = group_index(group, groups);
+    let strip = index / across;
+    let batch = strip / down;
+    if (batch >= params.groups) {
+        return;
+    }
+    let tile_row = (strip - batch * down) * 8u * BLOCKS;
+
+    // Lanes beyond the last repeat it and store nothing.
+    let quad = (index - strip * across) * 8u + lane;
+    let line = quotient(min(quad, quads - 1u), row_quads);
+    let x = 4u * (min(quad, quads - 1u) - line * row_quads);
+    let number = quotient(line, params.out_rows);
+    let y = line - number * params.out_rows;
+    let plane = params.height * params.width;
+    let first = i32(params.image_offset + (number * params.groups + batch) * params.channels * plane);
+    let first_y = i32(y) * params.step_y - params.pad_y;
+    let first_x = i32(x) * params.step_x - params.pad_x;
+
+    let last_row = params.m - 1u;
+    let a_base = params.a_offset + i32(batch) * params.a_group;
+    let a0 = a_base + i32(min(tile_row + lane, last_row)) * params.a_row;
+    let a1 = a_base + i32(min(tile_row + 8u + lane, last_row)) * params.a_row;
+    let a2 = a_base + i32(min(tile_row + 16u + lane, last_row)) * params.a_row;
+    let a3 = a_base + i32(min(tile_row + 24u + lane, last_row)) * params.a_row;
+
+    var sum0: Rows;
+    var sum1: Rows;
+    var sum2: Rows;
+    var sum3: Rows;
+    var channel = 0u;
+    var r = 0u;
+    var s = 0u;
+    let steps = params.channels * params.taps_y * ((params.taps_x + TERMS - 1u) / TERMS);
+    for (var i = 0u; i < steps; i++) {
+        let row = first_y + i32(r) * params.dilation_y;
+        let place = Place(
+            first + i32(channel * plane) + row * i32(params.width),
+            first_x,
+            u32(row) < params.height,
+        );
+        let step = window(place, i32(s));
+        let at = i32(channel) * params.a_channel + i32(r) * params.a_y;
+        add_rows(&sum0, hold(a0 + at, s), step);
+        if (BLOCKS > 1u) {
+            add_rows(&sum1, hold(a1 + at, s), step);
+        }
+        if (BLOCKS > 2u) {
+            add_rows(&sum2, hold(a2 + at, s), step);
+            add_rows(&sum3, hold(a3 + at, s), step);
+        }
+        s += TERMS;
+        if (s >= params.taps_x) {
+            s = 0u;
+            r += 1u;
+        }
+        if (r >= params.taps_y) {
+            r = 0u;
+            channel += 1u;
+        }
+    }
+
+    var rows: array<V, 8 * BLOCKS>;
+    unpack(&rows, 0u, sum0);
+    if (BLOCKS > 1u) {
+        unpack(&rows, 8u, sum1);
+    }
+    if (BLOCKS > 2u) {
+        unpack(&rows, 16u, sum2);
+        unpack(&rows, 24u, sum3);
+    }
+    let out_rows = (number * params.groups + batch) * params.m;
+    let at = y * params.c_y + x * params.c_x;
+    let count = min(params.m - tile_row, 8u * BLOCKS);
+    for (var i = 0u; i < count; i++) {
+        if (quad < quads) {
+            let row = tile_row + i;
+            let place = at + (out_rows + row) * params.c_row;
+            store_quad(place, params.c_x, params.out_columns - x, batch * params.m + row, 0u, rows[i]);
+        }
+    }
+}
