@@ -1,7 +1,7 @@
 // Average pooling: out[o] = sum of the window's pixels / divisor, in the order of the pixels; padding is 0.
 //
-// The divisor counts padding or not by `include_pad`. A window that holds no pixel at all is 0. One thread makes one
-// window. Bindings: x, out (T: f32 or f16).
+// The divisor counts padding or not by `include_pad`. A window that holds no pixel at all is 0. One thread makes the
+// windows of a column, top down. Bindings: x, out (T: f32 or f16).
 //! use: index window average
 
 @group(0) @binding(0) var<storage, read_write> x: array<T>;
@@ -17,18 +17,34 @@ fn main(
     if (i >= params.count) {
         return;
     }
-    let at = place(i, params.out_size);
-    let base = params.x_offset + at.z * params.size.x * params.size.y;
-    let start = at.xy * params.stride;
-    let first = max(start, params.padding) - params.padding;
-    let last = min(max(start + params.kernel, params.padding) - params.padding, params.size);
-    var sum = 0.0;
-    for (var y = first.y; y < last.y; y += 1u) {
-        var line = 0.0;
-        for (var column = first.x; column < last.x; column += 1u) {
-            line += f32(x[base + y * params.size.x + column]);
+    let at = strip(i);
+    let size = params.size;
+    let kernel = params.kernel;
+    let stride = params.stride;
+    let padding = params.padding;
+    let width = params.out_size.x;
+    let include = params.include_pad != 0u;
+    let base = params.x_offset + at.plane * size.x * size.y;
+    let start = at.column * stride.x;
+    let left = max(start, padding.x) - padding.x;
+    let right = min(max(start + kernel.x, padding.x) - padding.x, size.x);
+    let across = divisor(at.column, kernel.x, stride.x, padding.x, size.x, include);
+    var o = params.out_offset + (at.plane * params.out_size.y + at.first) * width + at.column;
+    for (var row = at.first; row < at.last; row += 1u) {
+        let above = row * stride.y;
+        let top = max(above, padding.y) - padding.y;
+        let bottom = min(max(above + kernel.y, padding.y) - padding.y, size.y);
+        var sum = 0.0;
+        for (var y = top; y < bottom; y += 1u) {
+            let line = base + y * size.x;
+            var part = 0.0;
+            for (var p = line + left; p < line + right; p += 1u) {
+                part += f32(x[p]);
+            }
+            sum += part;
         }
-        sum += line;
+        let down = divisor(row, kernel.y, stride.y, padding.y, size.y, include);
+        out[o] = T(sum / max(across * down, 1.0));
+        o += width;
     }
-    out[params.out_offset + i] = T(sum / max(divisor(at.xy), 1.0));
 }

@@ -22,6 +22,8 @@ pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
     "matmul_lanes",
     "max_pool",
     "max_pool_grad",
+    "max_pool_grad_pairs",
+    "max_pool_pairs",
     "pointwise",
     "pointwise_strided",
     "random",

@@ -9,28 +9,39 @@ struct Params {
     stride: vec2<u32>,
     padding: vec2<u32>,
     dilation: vec2<u32>,
-    count: u32, // threads that have work
+    columns: u32, // of a plane, as the kernel counts them
+    rows: u32,
+    band: u32, // rows that a thread makes
+    bands: u32, // of a plane
+    count: u32, // threads that have work: planes * bands * columns
     include_pad: u32, // average: 1 if padding counts in the divisor
     x_offset: u32,
     out_offset: u32,
     index_offset: u32,
     dy_offset: u32,
+    y_offset: u32,
 }
 
-// (x, y, plane) of element i of planes of `size`.
-fn place(i: u32, size: vec2<u32>) -> vec3<u32> {
-    let line = quotient(i, size.x);
-    let plane = quotient(line, size.y);
-    return vec3<u32>(i - line * size.x, line - plane * size.y, plane);
+// What one thread makes: the rows from `first` up to `last` of one column of one plane. An index is taken apart once for
+// all of them.
+struct Strip {
+    column: u32,
+    first: u32,
+    last: u32,
+    plane: u32,
 }
 
-// The first and one past the last window, along both axes, that can hold the input's pixel `at`.
-fn windows_of(at: vec2<u32>) -> vec4<u32> {
-    let reach = (params.kernel - vec2<u32>(1u)) * params.dilation;
-    let position = at + params.padding;
-    // ceil((position - reach) / stride), not below 0
-    let first = max(position, reach) - reach + params.stride - vec2<u32>(1u);
-    let low = vec2<u32>(quotient(first.x, params.stride.x), quotient(first.y, params.stride.y));
-    let high = vec2<u32>(quotient(position.x, params.stride.x), quotient(position.y, params.stride.y));
-    return vec4<u32>(low, min(high + vec2<u32>(1u), params.out_size));
+fn strip(i: u32) -> Strip {
+    let line = quotient(i, params.columns);
+    let plane = quotient(line, params.bands);
+    let first = (line - plane * params.bands) * params.band;
+    return Strip(i - line * params.columns, first, min(first + params.band, params.rows), plane);
+}
+
+// The pixels nearest to window `o` along an axis: from its first up to the next window's first, and to the plane's edge
+// for the first and the last window. They cut the axis into `count` parts.
+fn cell(o: u32, count: u32, stride: u32, padding: u32, size: u32) -> vec2<u32> {
+    let first = select(o * stride - padding, 0u, o == 0u);
+    let last = select((o + 1u) * stride - padding, size, o + 1u == count);
+    return vec2<u32>(first, min(last, size));
 }

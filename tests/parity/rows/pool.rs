@@ -14,7 +14,15 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![max_pool2d(), max_indices(), max_pool2d_grad(), avg_pool2d(), avg_pool2d_grad()]
+    vec![
+        max_pool2d(),
+        max_indices(),
+        max_pool2d_grad(),
+        max_pool2d_relu(),
+        max_pool2d_relu_grad(),
+        avg_pool2d(),
+        avg_pool2d_grad(),
+    ]
 }
 
 fn max_options(pool: Pool2d) -> MaxPool2dOptions {
@@ -46,6 +54,11 @@ fn problems(dilated: bool) -> Vec<Problem> {
         (vec![1, 1, 1, 1], Contiguous, square(1)),
         (vec![2, 3, 8, 8], Contiguous, square(2)),
         (vec![2, 3, 9, 11], Contiguous, square(2)),
+        // Whole quads of a line, an odd height, and an offset that is no whole quad.
+        (vec![2, 3, 6, 12], Contiguous, square(2)),
+        (vec![1, 3, 7, 8], Contiguous, square(2)),
+        (vec![1, 3, 7, 8], Contiguous, Pool2d { ceil_mode: true, ..square(2) }),
+        (vec![2, 1, 5, 12], Tail, square(2)),
         (vec![2, 3, 9, 11], Contiguous, Pool2d { ceil_mode: true, ..square(2) }),
         (vec![1, 1, 63, 65], Contiguous, Pool2d { kernel: [3, 5], stride: [2, 3], padding: [1, 2], ..square(1) }),
         (vec![1, 5, 13, 7], Contiguous, Pool2d { kernel: [3, 3], stride: [1, 1], padding: [1, 1], ..square(1) }),
@@ -66,6 +79,12 @@ fn problems(dilated: bool) -> Vec<Problem> {
             Contiguous,
             Pool2d { kernel: [3, 3], padding: [1, 1], stride: [2, 2], dilation: [2, 2], ceil_mode: true },
         ),
+        (vec![1, 2, 5, 6], Contiguous, Pool2d { kernel: [4, 3], stride: [2, 2], ..square(1) }),
+        // So many planes that a thread makes several rows.
+        (vec![16, 8, 12, 12], Contiguous, square(2)),
+        (vec![16, 8, 12, 10], Contiguous, square(2)),
+        (vec![16, 8, 11, 12], Contiguous, Pool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 0], ..square(1) }),
+        (vec![16, 8, 11, 9], Contiguous, Pool2d { kernel: [3, 2], stride: [1, 1], padding: [1, 0], ..square(1) }),
         (vec![3, 5, 13, 11], Contiguous, Pool2d { kernel: [3, 3], stride: [2, 2], padding: [1, 1], ..square(1) }),
         (vec![1, 7, 15, 13], Contiguous, square(2)),
     ];
@@ -227,6 +246,79 @@ fn max_pool2d_grad() -> Row {
         }),
     ]);
     Row { name: "pool::max_pool2d_grad", class: Class::Sum, gradient: NO_GRADIENT, cases, wrong }
+}
+
+fn max_pool2d_relu() -> Row {
+    let case = |label: String, x: Input, pool: Pool2d| {
+        Case::new(
+            label,
+            vec![x],
+            move |t| Ok(ops::max_pool2d_relu(&t[0], &max_options(pool))?.values),
+            move |x| Expected::new(reference::max_pool2d(&x[0], pool).map(|v| if v < 0.0 { 0.0 } else { v })),
+        )
+    };
+    let mut cases = each(true, |problem, dtype| {
+        let x = input(&problem.0, Domain::Within(-2.0, 0.5)).layout(problem.1).dtype(dtype);
+        case(label(problem, dtype), x, problem.2)
+    });
+    // Through either kernel: NaN is not made 0.
+    let (nan, inf) = (f64::NAN, f64::INFINITY);
+    let pixels = vec![1.0, nan, -inf, -inf, 0.0, 3.0, -2.0, -3.0, -inf, -inf, inf, nan];
+    for shape in [[1, 1, 2, 6], [1, 1, 3, 4]] {
+        cases.push(case(
+            "NaN and infinities".into(),
+            Input::given(&Array::new(&shape, pixels.clone())),
+            Pool2d::square(2),
+        ));
+    }
+    let wrong = Wrongs::Calls(max_wrongs("max_pool2d_relu", |x, options| Ok(ops::max_pool2d_relu(x, options)?.values)));
+    Row { name: "pool::max_pool2d_relu", class: Class::Exact, gradient: NO_GRADIENT, cases, wrong }
+}
+
+fn max_pool2d_relu_grad() -> Row {
+    let mut cases = each(true, |problem, dtype| {
+        let pool = problem.2;
+        let x = input(&problem.0, Domain::Whole(-5, 2)).dtype(dtype);
+        let dy = input(&pool.output_shape(&problem.0), Domain::Within(-1.0, 1.0)).layout(problem.1).dtype(dtype);
+        Case::new(
+            label(problem, dtype),
+            vec![x, dy],
+            move |t| {
+                let options = max_options(pool);
+                let pooled = ops::max_pool2d_relu(&t[0], &options)?;
+                ops::max_pool2d_relu_grad(&t[1], &pooled.indices, &pooled.values, t[0].shape(), &options)
+            },
+            move |x| {
+                let y = reference::max_pool2d(&x[0], pool);
+                let passed = x[1].zip(&y, |dy, y| if y > 0.0 { dy } else { 0.0 });
+                let of = |dy: &Array| reference::max_pool2d_grad(&x[0], dy, pool);
+                Expected::joined(of(&passed), of(&passed.abs()), pool.kernel[0] * pool.kernel[1])
+            },
+        )
+    });
+    for case in &mut cases {
+        if case.inputs[0].dtype == F16 {
+            case.dtype = F16;
+        }
+    }
+    let call = |d: &Device, indices: &[usize], y: &[usize], dtype: DType| {
+        let (dy, indices, y) = (zeros(d, &[1, 2, 2, 2], F32)?, zeros(d, indices, I32)?, zeros(d, y, dtype)?);
+        ops::max_pool2d_relu_grad(&dy, &indices, &y, [1, 2, 5, 5], &MaxPool2dOptions::new([2, 2]))
+    };
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "max_pool2d_relu_grad: dy has shape [1, 2, 2, 2], indices [1, 2, 3, 2]; an input of [1, 2, 5, 5] needs both of \
+             [1, 2, 2, 2]",
+            move |d| call(d, &[1, 2, 3, 2], &[1, 2, 2, 2], F32),
+        ),
+        wrong("max_pool2d_relu_grad: dy has shape [1, 2, 2, 2], y [1, 2, 2, 3]; needs one shape", move |d| {
+            call(d, &[1, 2, 2, 2], &[1, 2, 2, 3], F32)
+        }),
+        wrong("max_pool2d_relu_grad: y is f16; needs f32: convert it by to_dtype", move |d| {
+            call(d, &[1, 2, 2, 2], &[1, 2, 2, 2], F16)
+        }),
+    ]);
+    Row { name: "pool::max_pool2d_relu_grad", class: Class::Sum, gradient: NO_GRADIENT, cases, wrong }
 }
 
 fn avg_pool2d() -> Row {

@@ -2,6 +2,7 @@
 
 use kiln_shaders::pool::{self as kernels, Pool, extent};
 
+use super::reduce::lanes;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -141,25 +142,38 @@ fn cut_axis(x: &Tensor) -> usize {
 /// # Errors
 /// As [`Tensor::max_pool2d`].
 pub fn max_pool2d(x: &Tensor, options: &MaxPool2dOptions) -> Result<MaxPool2dOutput> {
-    const OP: &str = "max_pool2d";
-    let pool = geometry(OP, x.shape(), options)?;
-    check_floats(OP, "input", x)?;
+    max_forward("max_pool2d", x, false, options)
+}
+
+/// ReLU of max pooling, which is max pooling of ReLU, in one launch: `values` is the larger of each window's maximum and 0.
+/// See [`Tensor::max_pool2d`].
+///
+/// # Errors
+/// As [`Tensor::max_pool2d`].
+pub fn max_pool2d_relu(x: &Tensor, options: &MaxPool2dOptions) -> Result<MaxPool2dOutput> {
+    max_forward("max_pool2d_relu", x, true, options)
+}
+
+fn max_forward(op: &'static str, x: &Tensor, relu: bool, options: &MaxPool2dOptions) -> Result<MaxPool2dOutput> {
+    let pool = geometry(op, x.shape(), options)?;
+    check_floats(op, "input", x)?;
     let x = x.contiguous()?;
     let [n, c] = [x.shape()[0], x.shape()[1]];
     let shape = [n, c, pool.out_size[0], pool.out_size[1]];
     let largest = (x.numel() * x.dtype().size()).max(shape.iter().product::<usize>() * 4);
     if let Some([[x0], [x1]]) = halves([&x], largest)? {
-        let (a, b) = (max_pool2d(&x0, options)?, max_pool2d(&x1, options)?);
+        let (a, b) = (max_forward(op, &x0, relu, options)?, max_forward(op, &x1, relu, options)?);
         let axis = cut_axis(&x);
         return Ok(MaxPool2dOutput {
             values: Tensor::cat(&[&a.values, &b.values], axis)?,
             indices: Tensor::cat(&[&a.indices, &b.indices], axis)?,
         });
     }
-    let values = Tensor::empty(x.device(), shape, x.dtype(), OP)?;
-    let indices = Tensor::empty(x.device(), shape, DType::I32, OP)?;
+    let values = Tensor::empty(x.device(), shape, x.dtype(), op)?;
+    let indices = Tensor::empty(x.device(), shape, DType::I32, op)?;
     let windows = [x.window(), values.window(), indices.window()];
-    let plan = kernels::max(x.dtype().storage(), &pool, windows.map(|window| window.offset as usize));
+    let offsets = windows.map(|window| window.offset as usize);
+    let plan = kernels::max(x.dtype().storage(), &pool, relu, lanes(x.device()), offsets);
     launch_planned(x.device(), &plan, &windows.map(|window| window.binding))?;
     Ok(MaxPool2dOutput { values, indices })
 }
@@ -174,16 +188,46 @@ pub fn max_pool2d_grad(
     input_shape: impl Into<Shape>,
     options: &MaxPool2dOptions,
 ) -> Result<Tensor> {
-    const OP: &str = "max_pool2d_grad";
-    let shape = input_shape.into();
-    let pool = geometry(OP, &shape, options)?;
-    check_floats(OP, "dy", dy)?;
-    indices.check_dtype(OP, "indices", &[DType::I32])?;
-    dy.check_device(OP, indices)?;
+    max_backward("max_pool2d_grad", [dy, indices], None, input_shape.into(), options)
+}
+
+/// The gradient of [`max_pool2d_relu`] to its input of this shape, in one launch: each `dy` whose result `y` is above 0 goes to
+/// the place of its maximum.
+///
+/// # Errors
+/// [`Error::Shape`] where `dy`, `indices` or `y` are not like the forward pass's result, [`Error::DType`] where `y` has another
+/// type than `dy`; as [`Tensor::max_pool2d`].
+pub fn max_pool2d_relu_grad(
+    dy: &Tensor,
+    indices: &Tensor,
+    y: &Tensor,
+    input_shape: impl Into<Shape>,
+    options: &MaxPool2dOptions,
+) -> Result<Tensor> {
+    const OP: &str = "max_pool2d_relu_grad";
+    y.check_dtype(OP, "y", &[dy.dtype()])?;
+    dy.check_device(OP, y)?;
+    if y.shape() != dy.shape() {
+        return Err(Error::shape(OP, format!("dy has shape {}, y {}; needs one shape", dy.shape(), y.shape())));
+    }
+    max_backward(OP, [dy, indices], Some(y), input_shape.into(), options)
+}
+
+fn max_backward(
+    op: &'static str,
+    [dy, indices]: [&Tensor; 2],
+    y: Option<&Tensor>,
+    shape: Shape,
+    options: &MaxPool2dOptions,
+) -> Result<Tensor> {
+    let pool = geometry(op, &shape, options)?;
+    check_floats(op, "dy", dy)?;
+    indices.check_dtype(op, "indices", &[DType::I32])?;
+    dy.check_device(op, indices)?;
     let needed = [shape[0], shape[1], pool.out_size[0], pool.out_size[1]];
     if dy.shape().dims() != needed || indices.shape().dims() != needed {
         return Err(Error::shape(
-            OP,
+            op,
             format!(
                 "dy has shape {}, indices {}; an input of {shape} needs both of {needed:?}",
                 dy.shape(),
@@ -192,18 +236,23 @@ pub fn max_pool2d_grad(
         ));
     }
     let (dy, indices) = (dy.contiguous()?, indices.contiguous()?);
+    let y = y.map(Tensor::contiguous).transpose()?;
     let largest = (shape.numel() * dy.dtype().size()).max(dy.numel() * 4);
-    if let Some([[d0, i0], [d1, i1]]) = halves([&dy, &indices], largest)? {
+    // Without ReLU, dy stands in for the y that nothing reads.
+    if let Some(parts) = halves([&dy, &indices, y.as_ref().unwrap_or(&dy)], largest)? {
         let axis = cut_axis(&dy);
-        let half = |dy: &Tensor, indices: &Tensor| {
-            max_pool2d_grad(dy, indices, shape.with_dim(axis, dy.shape()[axis]), options)
+        let half = |[dy, indices, part]: &[Tensor; 3]| {
+            let part = y.as_ref().map(|_| part);
+            max_backward(op, [dy, indices], part, shape.with_dim(axis, dy.shape()[axis]), options)
         };
-        return Tensor::cat(&[&half(&d0, &i0)?, &half(&d1, &i1)?], axis);
+        return Tensor::cat(&[&half(&parts[0])?, &half(&parts[1])?], axis);
     }
-    let out = Tensor::empty(dy.device(), shape, dy.dtype(), OP)?;
-    let windows = [dy.window(), indices.window(), out.window()];
-    let plan = kernels::max_gradient(dy.dtype().storage(), &pool, windows.map(|window| window.offset as usize));
-    launch_planned(dy.device(), &plan, &windows.map(|window| window.binding))?;
+    let out = Tensor::empty(dy.device(), shape, dy.dtype(), op)?;
+    let windows = [dy.window(), indices.window(), out.window(), y.as_ref().unwrap_or(&dy).window()];
+    let offsets = windows.map(|window| window.offset as usize);
+    let plan = kernels::max_gradient(dy.dtype().storage(), &pool, y.is_some(), lanes(dy.device()), offsets);
+    let bound = if y.is_some() { 4 } else { 3 };
+    launch_planned(dy.device(), &plan, &windows.map(|window| window.binding)[..bound])?;
     Ok(out)
 }
 
@@ -231,7 +280,8 @@ pub fn avg_pool2d_grad(dy: &Tensor, input_shape: impl Into<Shape>, options: &Avg
     let out = Tensor::empty(dy.device(), shape, dy.dtype(), OP)?;
     let windows = [dy.window(), out.window()];
     let offsets = windows.map(|window| window.offset as usize);
-    let plan = kernels::average_gradient(dy.dtype().storage(), &pool, options.count_include_pad, offsets);
+    let lanes = lanes(dy.device());
+    let plan = kernels::average_gradient(dy.dtype().storage(), &pool, options.count_include_pad, lanes, offsets);
     launch_planned(dy.device(), &plan, &windows.map(|window| window.binding))?;
     Ok(out)
 }
@@ -266,7 +316,8 @@ impl Tensor {
         let out = Tensor::empty(x.device(), shape, x.dtype(), OP)?;
         let windows = [x.window(), out.window()];
         let offsets = windows.map(|window| window.offset as usize);
-        let plan = kernels::average(x.dtype().storage(), &pool, options.count_include_pad, offsets);
+        let lanes = lanes(x.device());
+        let plan = kernels::average(x.dtype().storage(), &pool, options.count_include_pad, lanes, offsets);
         launch_planned(x.device(), &plan, &windows.map(|window| window.binding))?;
         Ok(out)
     }
