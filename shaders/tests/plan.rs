@@ -23,6 +23,7 @@ fn contiguous_operands_and_single_values_are_flat() {
         operand(&[40, 5, 1], 0),
         [0.0; 2],
         true,
+        64,
     )
     .unwrap();
     assert_eq!(launch.kernel.file(), "pointwise");
@@ -34,9 +35,9 @@ fn contiguous_operands_and_single_values_are_flat() {
 #[test]
 fn a_result_inside_a_tensor_does_not_touch_its_neighbours() {
     // Three elements at the front of something larger: the flat form would write a fourth.
-    let launch = plan(&pointwise::COPY, &[3], &[operand(&[1], 0)], operand(&[1], 0), [0.0; 2], false).unwrap();
+    let launch = plan(&pointwise::COPY, &[3], &[operand(&[1], 0)], operand(&[1], 0), [0.0; 2], false, 64).unwrap();
     assert_eq!(launch.kernel.file(), "pointwise_strided");
-    let owned = plan(&pointwise::COPY, &[3], &[operand(&[1], 0)], operand(&[1], 0), [0.0; 2], true).unwrap();
+    let owned = plan(&pointwise::COPY, &[3], &[operand(&[1], 0)], operand(&[1], 0), [0.0; 2], true, 64).unwrap();
     assert_eq!(owned.kernel.file(), "pointwise");
 }
 
@@ -50,6 +51,7 @@ fn broadcast_dimensions_collapse() {
         operand(&[240, 40, 10, 1], 0),
         [0.0; 2],
         true,
+        64,
     )
     .unwrap();
     assert_eq!(launch.kernel.label(), "pointwise_strided(RANK=4u, QUAD=true, R=f32, A=f32, B=f32)");
@@ -65,7 +67,7 @@ fn bytes_are_written_by_words_only_where_a_thread_owns_them() {
     let quad = |out: &[usize], offset| {
         let out = Operand { storage: Storage::U8, strides: out, offset };
         let inputs = [operand(&[8, 1], 0), operand(&[0, 1], 0)];
-        let launch = plan(&pointwise::LT, &[5, 8], &inputs, out, [0.0; 2], true).unwrap();
+        let launch = plan(&pointwise::LT, &[5, 8], &inputs, out, [0.0; 2], true, 64).unwrap();
         launch.kernel.label().contains("QUAD=true")
     };
     assert!(quad(&[8, 1], 0));
@@ -79,7 +81,7 @@ fn bytes_are_written_by_words_only_where_a_thread_owns_them() {
 fn scalars_arrive_in_the_operands_type() {
     let scalar = |storage, value| {
         let a = Operand { storage, strides: &[1], offset: 0 };
-        let launch = plan(&pointwise::ADD_SCALAR, &[4], &[a], a, [value, 0.0], true).unwrap();
+        let launch = plan(&pointwise::ADD_SCALAR, &[4], &[a], a, [value, 0.0], true, 64).unwrap();
         params::<FlatParams>(&launch).s0
     };
     assert_eq!(scalar(Storage::F16, 1.5), 1.5f32.to_bits());
@@ -92,16 +94,16 @@ fn scalars_arrive_in_the_operands_type() {
 fn wrong_pointwise_launches_say_what_to_change() {
     let one = operand(&[1], 0);
     let message = |result: Result<Launch, pointwise::PointwiseError>| result.unwrap_err().to_string();
-    assert_eq!(message(plan(&pointwise::ADD, &[4], &[one], one, [0.0; 2], true)), "add: got 1 operands, needs 2");
+    assert_eq!(message(plan(&pointwise::ADD, &[4], &[one], one, [0.0; 2], true, 64)), "add: got 1 operands, needs 2");
     let bytes = Operand { storage: Storage::I32, strides: &[1], offset: 0 };
     assert_eq!(
-        message(plan(&pointwise::EXP, &[4], &[bytes], bytes, [0.0; 2], true)),
+        message(plan(&pointwise::EXP, &[4], &[bytes], bytes, [0.0; 2], true, 64)),
         "exp: is not defined on i32; convert the operands to a type it has: f32"
     );
     let strides = [1, 2, 4, 8, 16, 32, 64];
     let ordered = [64, 32, 16, 8, 4, 2, 1];
     assert_eq!(
-        message(plan(&pointwise::NEG, &[2; 7], &[operand(&strides, 0)], operand(&ordered, 0), [0.0; 2], true)),
+        message(plan(&pointwise::NEG, &[2; 7], &[operand(&strides, 0)], operand(&ordered, 0), [0.0; 2], true, 64)),
         "neg: the operands' strides need 7 dimensions, 6 are possible; make an operand contiguous first"
     );
 }

@@ -6,6 +6,7 @@
 use kiln_shaders::Storage;
 use kiln_shaders::pointwise::{self as kernels, Operand, PointwiseOp};
 
+use super::reduce::lanes;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -64,7 +65,8 @@ pub(crate) fn pointwise_into(
             offset: window.offset as usize,
         })
         .collect();
-    let plan = kernels::plan(op, out.shape(), &operands[..inputs.len()], operands[inputs.len()], scalars, fresh)
+    let (inputs, result) = (&operands[..inputs.len()], operands[inputs.len()]);
+    let plan = kernels::plan(op, out.shape(), inputs, result, scalars, fresh, lanes(out.device()))
         .map_err(|error| Error::argument(op.name, error.to_string()))?;
     let bindings: Vec<_> = windows.iter().map(|window| window.binding).collect();
     launch_planned(out.device(), &plan, &bindings)
