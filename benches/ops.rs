@@ -39,16 +39,17 @@ fn conv2d(criterion: &mut Criterion) {
     let device = Device::open_default().unwrap();
     let mut group = criterion.benchmark_group("conv2d");
     group.sample_size(10).measurement_time(Duration::from_secs(3));
-    for (name, n, c, size, k, kernel, padding) in [
-        ("3x3 64-64 56x56", 8, 64, 56, 64, 3, 1),
-        ("5x5 1-6 28x28", 64, 1, 28, 6, 5, 2),
-        ("5x5 6-16 14x14", 64, 6, 14, 16, 5, 0),
+    for (name, n, c, size, k, kernel, padding, groups) in [
+        ("3x3 64-64 56x56", 8, 64, 56, 64, 3, 1, 1),
+        ("5x5 1-6 28x28", 64, 1, 28, 6, 5, 2, 1),
+        ("5x5 6-16 14x14", 64, 6, 14, 16, 5, 0, 1),
+        ("3x3 depthwise 96 56x56", 8, 96, 56, 96, 3, 1, 96),
     ] {
-        let options = Conv2dOptions { padding: [padding; 2], ..Default::default() };
+        let options = Conv2dOptions { padding: [padding; 2], groups, ..Default::default() };
         let out = size + 2 * padding + 1 - kernel;
-        let (x, weight) = (uniform(&device, &[n, c, size, size]), uniform(&device, &[k, c, kernel, kernel]));
+        let (x, weight) = (uniform(&device, &[n, c, size, size]), uniform(&device, &[k, c / groups, kernel, kernel]));
         let dy = uniform(&device, &[n, k, out, out]);
-        group.throughput(Throughput::Elements((2 * n * k * out * out * c * kernel * kernel) as u64));
+        group.throughput(Throughput::Elements((2 * n * k * out * out * c / groups * kernel * kernel) as u64));
         let waited = |op: &dyn Fn() -> Tensor| {
             let result = op();
             device.sync().unwrap();

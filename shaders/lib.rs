@@ -21,6 +21,7 @@
 
 pub mod contract;
 pub mod conv;
+pub mod depthwise;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;

@@ -1,6 +1,8 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, Layout, contract, conv, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
+use crate::{
+    Kernel, Layout, contract, conv, depthwise, matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
+};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -12,6 +14,7 @@ pub fn variants() -> Vec<Kernel> {
     [
         contract::variants(),
         conv::variants(),
+        depthwise::variants(),
         matmul::variants(),
         optim::variants(),
         pointwise::variants(),
@@ -33,6 +36,7 @@ pub fn layouts() -> Vec<Layout> {
         contract::Params::LAYOUT,
         conv::ConvGradParams::LAYOUT,
         conv::ConvParams::LAYOUT,
+        depthwise::DepthwiseParams::LAYOUT,
         matmul::MatmulParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::SgdParams::LAYOUT,

@@ -40,6 +40,12 @@ fn problems() -> Vec<Problem> {
         tight: false,
     };
     let padded = |padding: usize| Conv2d { padding: [padding; 2], ..plain };
+    let deep = |groups: usize, stride: usize, padding: usize| Conv2d {
+        groups,
+        stride: [stride; 2],
+        padding: [padding; 2],
+        ..plain
+    };
     vec![
         of([1, 1, 1, 1], [1, 1, 1, 1], plain),
         of([1, 1, 7, 63], [1, 1, 1, 1], plain),
@@ -52,6 +58,28 @@ fn problems() -> Vec<Problem> {
         of([2, 6, 6, 5], [9, 2, 3, 3], Conv2d { groups: 3, ..padded(1) }),
         of([2, 5, 7, 7], [10, 1, 3, 3], Conv2d { groups: 5, stride: [2, 2], padding: [1, 1], ..plain }),
         of([2, 4, 13, 11], [6, 2, 3, 2], Conv2d { stride: [2, 3], padding: [2, 1], dilation: [3, 2], groups: 2 }),
+        // Every channel on its own: each side and stride that has a kernel of its own, and what has none.
+        of([2, 5, 9, 10], [5, 1, 3, 3], deep(5, 1, 1)),
+        of([2, 3, 8, 7], [6, 1, 3, 3], deep(3, 1, 0)),
+        of([2, 4, 8, 9], [4, 1, 3, 3], deep(4, 2, 1)),
+        of([1, 3, 11, 14], [3, 1, 3, 3], deep(3, 2, 0)),
+        of([2, 3, 11, 9], [3, 1, 5, 5], deep(3, 1, 2)),
+        of([1, 3, 12, 13], [3, 1, 5, 5], deep(3, 2, 2)),
+        of([1, 2, 12, 11], [2, 1, 7, 7], deep(2, 1, 3)),
+        of([1, 2, 13, 17], [2, 1, 7, 7], deep(2, 2, 3)),
+        of([1, 2, 13, 18], [2, 1, 7, 7], deep(2, 2, 1)),
+        of([2, 3, 6, 5], [3, 1, 3, 3], deep(3, 1, 3)),
+        of([2, 3, 9, 8], [6, 1, 3, 2], Conv2d { stride: [2, 3], dilation: [1, 2], ..deep(3, 1, 1) }),
+        of([2, 3, 9, 8], [3, 1, 3, 3], Conv2d { dilation: [2, 3], ..deep(3, 1, 2) }),
+        of([2, 3, 10, 8], [3, 1, 3, 3], deep(3, 3, 1)),
+        of([0, 3, 8, 8], [3, 1, 3, 3], deep(3, 1, 1)),
+        Problem { layout: Tail, ..of([2, 3, 7, 6], [6, 1, 3, 3], deep(3, 2, 1)) },
+        Problem { layout: Offset, ..of([2, 3, 7, 6], [3, 1, 3, 3], deep(3, 1, 1)) },
+        // So many planes that a thread makes several rows.
+        of([8, 40, 9, 6], [40, 1, 3, 3], deep(40, 1, 1)),
+        of([8, 72, 11, 7], [72, 1, 3, 3], deep(72, 2, 1)),
+        of([4, 40, 6, 5], [40, 1, 2, 3], deep(40, 1, 1)),
+        Problem { tight: true, ..of([9, 2, 11, 13], [4, 1, 3, 3], deep(2, 1, 1)) },
         of([1, 1, 65, 64], [9, 1, 3, 3], padded(1)),
         // Whole fours of channels: Winograd's.
         of([2, 8, 9, 10], [12, 8, 3, 3], padded(1)),

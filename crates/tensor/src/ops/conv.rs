@@ -1,16 +1,18 @@
 //! Two-dimensional convolution: forward, data gradient, weight gradient. Each is one contraction over image patches that are
 //! addressed where they lie; no matrix of patches is ever written.
 
-use kiln_shaders::contract::{Bias, Mode, Params};
-
 use kiln_gpu::Device;
+use kiln_shaders::contract::{Bias, Mode, Params};
+use kiln_shaders::depthwise::Depthwise;
 use kiln_shaders::winograd::Tile;
 
+use super::depthwise;
 use crate::contract::direct::Direct;
 use crate::contract::tiles::{Problem, contract, contract_into};
 use crate::contract::winograd::{Direction, Winograd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::plan::{self, Algorithm};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -190,6 +192,22 @@ impl Sizes {
         problem.choose(like)
     }
 
+    /// The problem of the depthwise kernels, where every input channel is a group of its own.
+    fn depthwise(&self, device: &Device) -> Option<Depthwise> {
+        let Conv2dOptions { stride, padding, dilation, groups } = self.options;
+        (self.c == 1 && groups > 1 && plan::pinned(device) != Some(Algorithm::Tiles)).then_some(Depthwise {
+            batch: self.n,
+            channels: self.k * groups,
+            multiplier: self.k,
+            size: [self.h, self.w],
+            out_size: [self.oh, self.ow],
+            kernel: [self.r, self.s],
+            stride,
+            padding,
+            dilation,
+        })
+    }
+
     /// Whether a launch can bind a tensor of this shape.
     fn fits(&self, shape: [usize; 4], like: &Tensor) -> bool {
         let bytes = shape.iter().product::<usize>() * like.dtype().size();
@@ -197,7 +215,7 @@ impl Sizes {
     }
 }
 
-fn check_operands(op: &'static str, a: (&Tensor, &str), b: (&Tensor, &str)) -> Result<()> {
+pub(super) fn check_operands(op: &'static str, a: (&Tensor, &str), b: (&Tensor, &str)) -> Result<()> {
     a.0.check_device(op, b.0)?;
     a.0.check_dtype(op, a.1, &[DType::F32, DType::F16])?;
     if a.0.dtype() == b.0.dtype() {
@@ -268,6 +286,9 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) ->
     }
     if let Some(winograd) = sizes.winograd(x.device(), Direction::Forward) {
         return winograd.forward(x, weight, bias, false);
+    }
+    if let Some(problem) = sizes.depthwise(x.device()) {
+        return depthwise::forward(x, weight, bias, false, &problem);
     }
     if let Some(direct) = sizes.direct(x) {
         return direct.forward(x, weight, bias, false);
@@ -347,6 +368,9 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
     }
     if let Some(winograd) = sizes.winograd(dy.device(), Direction::InputGrad) {
         return winograd.input_grad(dy, weight);
+    }
+    if let Some(problem) = sizes.depthwise(dy.device()) {
+        return depthwise::input_grad(dy, weight, &problem);
     }
     if let Some(direct) = sizes.direct(dy).filter(Direct::has_input_grad) {
         return direct.input_grad(dy, weight);
@@ -432,6 +456,9 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Te
     }
     if let Some(winograd) = sizes.winograd(x.device(), Direction::WeightGrad) {
         return winograd.weight_grad(x, dy, bias);
+    }
+    if let Some(problem) = sizes.depthwise(x.device()) {
+        return Ok((depthwise::weight_grad(x, dy, &problem)?, None));
     }
     if let Some(direct) = sizes.direct(x) {
         return direct.weight_grad(x, dy, bias);

@@ -2,6 +2,7 @@
 
 mod concat;
 pub mod conv;
+mod depthwise;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
