@@ -132,16 +132,20 @@ params! {
         pub strides: [[u32; 4]; 6],
         /// First elements of a, b, c and out.
         pub offsets: [u32; 4],
-        /// Extents of dimensions 0 to 3; dimension 0 in quads where the form says so.
+        /// Extents of dimensions 0 to 3; dimension 0 in runs.
         pub shape: [u32; 4],
         /// Extent of dimension 4.
         pub shape4: u32,
-        /// Elements, or quads.
+        /// Runs.
         pub count: u32,
         /// The first scalar's bits.
         pub s0: u32,
         /// The second scalar's bits.
         pub s1: u32,
+        /// Elements of a run, or quads where the form says so.
+        pub run: u32,
+        /// Not read.
+        pub unused: [u32; 3],
     }
 }
 
@@ -273,16 +277,22 @@ pub fn plan(
     for (offset, input) in offsets.iter_mut().zip(inputs) {
         *offset = input.offset as u32;
     }
-    let first = if quad { extents[0] / 4 } else { extents[0] };
-    let count = if quad { elements / 4 } else { elements };
+    let unit = if quad { 4 } else { 1 };
+    let first = extents[0] / unit;
+    // Neighbouring threads of a GPU should read neighbouring elements.
+    let longest = if lanes > 1024 { 1 } else { 8 };
+    let run = (1..=longest).rev().find(|run| first.is_multiple_of(*run)).unwrap_or(1);
+    let count = elements / (unit * run) as usize;
     let params = StridedParams {
         strides,
         offsets,
-        shape: [first, extents[1], extents[2], extents[3]],
+        shape: [first / run, extents[1], extents[2], extents[3]],
         shape4: extents[4],
         count: count as u32,
         s0,
         s1,
+        run,
+        unused: [0; 3],
     };
     let rank = rank.max(1).next_multiple_of(2) as u32;
     let kernel = kernel(op, storages, out.storage, Form::Strided { rank, quad })?;

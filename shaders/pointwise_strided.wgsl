@@ -2,7 +2,8 @@
 // operands, and results written into a part of a tensor.
 //
 // Dimensions are innermost first, and as few as they collapse to. RANK bounds them; the rest have extent 1 and stride 0.
-// One thread makes one element, or with QUAD four neighbours along dimension 0, whose extent is then a multiple of 4.
+// One thread makes `run` neighbours along dimension 0, as to take an index apart costs a CPU more than an element does: single
+// elements, or with QUAD four elements each, where dimension 0 is a multiple of 4.
 // A u8 result with QUAD has unit stride along dimension 0 and its other strides and offset are multiples of 4, so that a
 // thread writes whole words; without QUAD, bytes are put into their words by atomics, each byte by one thread.
 //
@@ -21,15 +22,17 @@ struct Params {
     strides5: vec4<u32>,
     // The first element of a, b, c and out.
     offsets: vec4<u32>,
-    // Extents of dimensions 0 to 3; with QUAD, dimension 0 counts quads.
+    // Extents of dimensions 0 to 3; dimension 0 counts runs.
     shape: vec4<u32>,
     // The extent of dimension 4. Dimension 5 takes what is left.
     shape4: u32,
-    // Threads that have work: elements, or quads.
+    // Threads that have work: runs.
     count: u32,
     // The op's scalars, by their bits.
     s0: u32,
     s1: u32,
+    // Elements of a run, or quads.
+    run: u32,
 }
 
 @compute @workgroup_size(256)
@@ -44,7 +47,9 @@ fn main(
     }
     var at = params.offsets;
     var rest = quotient(i, params.shape.x);
-    at += (i - rest * params.shape.x) * select(1u, 4u, QUAD) * params.strides0;
+    let run = params.run;
+    let step = params.strides0;
+    at += (i - rest * params.shape.x) * run * select(1u, 4u, QUAD) * step;
     if (RANK <= 2u) {
         at += rest * params.strides1;
     } else {
@@ -62,11 +67,14 @@ fn main(
             at += rest * params.strides5;
         }
     }
-    if (QUAD) {
-        let step = params.strides0;
-        let values = vec4<R>(evaluate(at), evaluate(at + step), evaluate(at + 2u * step), evaluate(at + 3u * step));
-        store_quad(at.w, step.w, values);
-    } else {
-        store(at.w, evaluate(at));
+    for (var k = 0u; k < run; k += 1u) {
+        if (QUAD) {
+            let values = vec4<R>(evaluate(at), evaluate(at + step), evaluate(at + 2u * step), evaluate(at + 3u * step));
+            store_quad(at.w, step.w, values);
+            at += 4u * step;
+        } else {
+            store(at.w, evaluate(at));
+            at += step;
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! What the families' planners choose: variant, parameters, workgroups, and what they say about wrong input.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use kiln_shaders::depthwise::{self, Depthwise};
 use kiln_shaders::optim::{self, Optimizer, Segment};
 use kiln_shaders::pointwise::{self, FlatParams, Operand, StridedParams, plan};
+use kiln_shaders::pool::{self, Pool};
 use kiln_shaders::reduce::{self, ReduceParams, Reduction, View};
-use kiln_shaders::{Launch, Storage, pool};
+use kiln_shaders::{Launch, Storage};
 
 fn operand(strides: &[usize], offset: usize) -> Operand<'_> {
     Operand { storage: Storage::F32, strides, offset }
@@ -44,22 +46,18 @@ fn a_result_inside_a_tensor_does_not_touch_its_neighbours() {
 #[test]
 fn broadcast_dimensions_collapse() {
     // A bias of 6 channels on [8, 6, 4, 10]: (pixel, channel, image).
-    let launch = plan(
-        &pointwise::ADD,
-        &[8, 6, 4, 10],
-        &[operand(&[240, 40, 10, 1], 0), operand(&[0, 1, 0, 0], 3)],
-        operand(&[240, 40, 10, 1], 0),
-        [0.0; 2],
-        true,
-        64,
-    )
-    .unwrap();
+    let (x, bias) = (operand(&[240, 40, 10, 1], 0), operand(&[0, 1, 0, 0], 3));
+    let planned = |lanes| plan(&pointwise::ADD, &[8, 6, 4, 10], &[x, bias], x, [0.0; 2], true, lanes).unwrap();
+    let launch = planned(16_384);
     assert_eq!(launch.kernel.label(), "pointwise_strided(RANK=4u, QUAD=true, R=f32, A=f32, B=f32)");
     let given: StridedParams = params(&launch);
     assert_eq!(given.shape, [10, 6, 8, 1]);
     assert_eq!(given.strides[..3], [[1, 0, 0, 1], [40, 1, 0, 40], [240, 0, 0, 240]]);
     assert_eq!((given.offsets, given.count), ([0, 3, 0, 0], 480));
-    assert_eq!(launch.groups, 2);
+    assert_eq!((launch.groups, given.run), (2, 1));
+    // On a CPU a thread makes half of the ten quads of pixels.
+    let given: StridedParams = params(&planned(64));
+    assert_eq!((given.shape, given.count, given.run), ([2, 6, 8, 1], 96, 5));
 }
 
 #[test]
@@ -177,4 +175,46 @@ fn pooled_extents_are_pytorchs() {
     for wrong in [extent(4, 0, 1, 0, 1, false), extent(4, 2, 0, 0, 1, false), extent(4, 2, 1, 0, 0, false)] {
         assert_eq!(wrong, None);
     }
+}
+
+#[test]
+fn pools_of_two_go_by_vectors_where_lines_and_offsets_are_whole_ones() {
+    let pool = Pool {
+        planes: 8,
+        size: [6, 12],
+        out_size: [3, 6],
+        kernel: [2; 2],
+        stride: [2; 2],
+        padding: [0; 2],
+        dilation: [1; 2],
+    };
+    let forward = |pool: &Pool, offsets| pool::max(Storage::F32, pool, false, 64, offsets).kernel.file();
+    let backward = |pool: &Pool, offsets| pool::max_gradient(Storage::F32, pool, false, 64, offsets).kernel.file();
+    assert_eq!((forward(&pool, [4, 2, 2]), backward(&pool, [2, 2, 4, 0])), ("max_pool_pairs", "max_pool_grad_pairs"));
+    assert_eq!((forward(&pool, [2, 2, 2]), backward(&pool, [1, 2, 4, 0])), ("max_pool", "max_pool_grad"));
+    // The last line of an odd height is under no window: a thread of the gradient would leave it out.
+    let odd = Pool { size: [7, 12], ..pool };
+    assert_eq!((forward(&odd, [0; 3]), backward(&odd, [0; 4])), ("max_pool_pairs", "max_pool_grad"));
+    let narrow = Pool { size: [6, 10], out_size: [3, 5], ..pool };
+    assert_eq!((forward(&narrow, [0; 3]), backward(&narrow, [0; 4])), ("max_pool", "max_pool_grad"));
+}
+
+#[test]
+fn partial_sums_of_a_depthwise_weight_gradient_stay_within_what_can_be_bound() {
+    let problem = Depthwise {
+        batch: 16,
+        channels: 8,
+        multiplier: 1,
+        size: [30, 30],
+        out_size: [30, 30],
+        kernel: [3; 2],
+        stride: [1; 2],
+        padding: [1; 2],
+        dilation: [1; 2],
+    };
+    let parts = |most| depthwise::weight_gradient(Storage::F32, &problem, 16_384, most, [0; 3]).parts;
+    // Eight columns of four in each line of 30.
+    assert_eq!(parts(usize::MAX), 8 * 480);
+    assert_eq!(parts(72 * 8 * 10), 8 * 10);
+    assert_eq!(parts(1), 8);
 }
