@@ -3,12 +3,14 @@
 //   dx[row, k] = (exp(x[row, k] - lse[row]) - [k = target[row]]) * scale * dloss
 //
 // dloss is one number with MEAN (and scale is 1 / rows), otherwise one per row. A row whose target is outside 0..n is NaN.
-// Bindings: x, targets, lse, dloss, out. One thread makes one element.
+// Bindings: x, targets, lse, dloss, out. One thread makes `run` classes of a row.
 //! use: index math
 
 struct Params {
-    count: u32, // outer * n * inner
+    count: u32, // threads that have work: outer * chunks * inner
     n: u32,
+    run: u32,
+    chunks: u32, // ceil(n / run)
     inner: u32,
     scale: f32,
     x_offset: u32,
@@ -34,13 +36,23 @@ fn main(
     if (i >= params.count) {
         return;
     }
-    let slab = quotient(i, params.inner);
-    let outer = quotient(slab, params.n);
-    let k = slab - outer * params.n;
-    let row = outer * params.inner + (i - slab * params.inner);
+    let inner = params.inner;
+    let slab = quotient(i, inner);
+    let outer = quotient(slab, params.chunks);
+    let at = i - slab * inner;
+    let row = outer * inner + at;
     let class_index = load_target(params.target_offset + row);
-    let probability = exp_f32(f32(x[params.x_offset + i]) - lse[params.lse_offset + row]);
+    let shift = lse[params.lse_offset + row];
     let gradient = dloss[params.dloss_offset + select(row, 0u, MEAN)] * params.scale;
-    let value = (probability - select(0.0, 1.0, k == class_index)) * gradient;
-    out[params.out_offset + i] = X(select(value, nan(), class_index >= params.n));
+    let n = params.n;
+    let source = params.x_offset;
+    let to = params.out_offset;
+    let first = (slab - outer * params.chunks) * params.run;
+    let last = min(first + params.run, n);
+    var e = (outer * n + first) * inner + at;
+    for (var k = first; k < last; k += 1u) {
+        let value = (exp_f32(f32(x[source + e]) - shift) - select(0.0, 1.0, k == class_index)) * gradient;
+        out[to + e] = X(select(value, nan(), class_index >= n));
+        e += inner;
+    }
 }

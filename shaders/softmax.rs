@@ -60,10 +60,14 @@ params! {
 params! {
     /// The parameters of `cross_entropy_grad.wgsl`.
     "cross_entropy_grad" pub struct CrossEntropyGradParams {
-        /// `outer * n * inner`
+        /// Threads: `outer * chunks * inner`.
         pub count: u32,
         /// The number of classes.
         pub n: u32,
+        /// Classes that a thread makes.
+        pub run: u32,
+        /// Threads of a row.
+        pub chunks: u32,
         /// Elements behind the class axis.
         pub inner: u32,
         /// 1 over the number of rows for the mean, 1 for single losses.
@@ -161,14 +165,26 @@ pub fn cross_entropy(x: Storage, target: Storage, mean: bool, axis: Axis, offset
     Launch::new(targets(kernel, target, mean), &params, groups)
 }
 
-/// The gradient of [`cross_entropy`] to the logits. `offsets` are those of the bindings x, targets, lse, dloss (one number
+/// The gradient of [`cross_entropy`] to the logits. `lanes` as for [`forward`]. `offsets` are those of the bindings x, targets, lse, dloss (one number
 /// with `mean`, else one per row), out.
-pub fn cross_entropy_gradient(x: Storage, target: Storage, mean: bool, axis: Axis, offsets: [usize; 5]) -> Launch {
+pub fn cross_entropy_gradient(
+    x: Storage,
+    target: Storage,
+    mean: bool,
+    axis: Axis,
+    lanes: usize,
+    offsets: [usize; 5],
+) -> Launch {
     let [x_offset, target_offset, lse_offset, dloss_offset, out_offset] = offsets.map(|offset| offset as u32);
-    let count = axis.outer * axis.n * axis.inner;
+    // A target and a log-sum-exp serve several classes where enough threads are left.
+    let run = (axis.outer * axis.n * axis.inner / (8 * lanes)).clamp(1, 16);
+    let chunks = axis.n.div_ceil(run);
+    let count = axis.outer * chunks * axis.inner;
     let params = CrossEntropyGradParams {
         count: count as u32,
         n: axis.n as u32,
+        run: run as u32,
+        chunks: chunks as u32,
         inner: axis.inner as u32,
         scale: if mean { 1.0 / axis.rows() as f32 } else { 1.0 },
         x_offset,
@@ -192,7 +208,7 @@ pub(crate) fn variants() -> Vec<Kernel> {
             }
             for target in [Storage::I32, Storage::U8] {
                 kernels.push(cross_entropy(storage, target, flag, axis, [0; 4]).kernel);
-                kernels.push(cross_entropy_gradient(storage, target, flag, axis, [0; 5]).kernel);
+                kernels.push(cross_entropy_gradient(storage, target, flag, axis, 1, [0; 5]).kernel);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use kiln_shaders::softmax as kernels;
 
+use super::reduce::lanes;
 use super::softmax::axis;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -128,8 +129,8 @@ fn scaled_grad(x: &Tensor, targets: &Tensor, log_sum_exp: &Tensor, dloss: &Tenso
     if x.numel() > 0 {
         let windows = [x.window(), targets.window(), log_sum_exp.window(), dloss.window(), out.window()];
         let offsets = windows.map(|window| window.offset as usize);
-        let plan =
-            kernels::cross_entropy_gradient(x.dtype().storage(), targets.dtype().storage(), true, axis(x, 1), offsets);
+        let (lanes, types) = (lanes(x.device()), [x, targets].map(|tensor| tensor.dtype().storage()));
+        let plan = kernels::cross_entropy_gradient(types[0], types[1], true, axis(x, 1), lanes, offsets);
         launch_planned(x.device(), &plan, &windows.map(|window| window.binding))?;
     }
     Ok(out)
