@@ -9,6 +9,7 @@ PyTorch writes the same bytes. Values are stored as PyTorch gave them, indices a
 the version of PyTorch stand in each file's metadata, under the one key "recorded", as JSON.
 
 conv2d.safetensors         CASE.{x,weight,bias,y,dy,dx,dweight,dbias}
+conv_transpose2d.safetensors  the same
 pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (within each plane, as PyTorch counts)
 softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
@@ -96,6 +97,43 @@ def record_conv2d():
             "bias": bias,
         }
     save("conv2d", tensors, described)
+
+
+def record_conv_transpose2d():
+    # name: input shape, weight shape, options
+    cases = {
+        "plain": ((2, 3, 4, 5), (3, 4, 3, 3), {}),
+        "no_bias": ((1, 2, 3, 3), (2, 3, 2, 2), {"stride": 2, "bias": False}),
+        "output_padding": ((2, 2, 4, 3), (2, 3, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+        "groups": ((1, 4, 4, 4), (4, 3, 3, 2), {"groups": 2, "stride": 2}),
+        "everything": (
+            (2, 4, 4, 5),
+            (4, 1, 3, 2),
+            {"stride": (3, 2), "padding": (2, 1), "output_padding": (2, 1), "groups": 2, "dilation": (2, 3)},
+        ),
+    }
+    tensors, described = {}, {}
+    for seed, (name, (x_shape, w_shape, options)) in enumerate(cases.items()):
+        options = dict(options)
+        bias = options.pop("bias", True)
+        x = values(1500 + seed, *x_shape).requires_grad_()
+        w = values(2500 + seed, *w_shape).requires_grad_()
+        b = values(3500 + seed, w_shape[1] * options.get("groups", 1)).requires_grad_() if bias else None
+        y = F.conv_transpose2d(x, w, b, **options)
+        dy = values(4500 + seed, *y.shape)
+        y.backward(dy)
+        case = {"x": x, "weight": w, "y": y, "dy": dy, "dx": x.grad, "dweight": w.grad}
+        if bias:
+            case |= {"bias": b, "dbias": b.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+        described[name] = {
+            "stride": pair(options.get("stride", 1)),
+            "padding": pair(options.get("padding", 0)),
+            "output_padding": pair(options.get("output_padding", 0)),
+            "dilation": pair(options.get("dilation", 1)),
+            "groups": options.get("groups", 1),
+        }
+    save("conv_transpose2d", tensors, described)
 
 
 def record_pool():
@@ -332,6 +370,7 @@ if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     torch.backends.mkldnn.enabled = False
     record_conv2d()
+    record_conv_transpose2d()
     record_pool()
     record_softmax()
     record_cross_entropy()

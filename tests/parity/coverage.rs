@@ -17,6 +17,7 @@ const NO_OPS: &[(&str, &str)] = &[
     ("version", "counts writes; the tests of autograd hold it"),
     ("shares_memory", "says whether two are views of one"),
     ("pool::new", "makes options"),
+    ("conv_transpose::transposed", "makes options"),
     ("optim::state_len", "says a size; the optimizers' rows pass it"),
 ];
 

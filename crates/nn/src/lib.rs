@@ -46,8 +46,8 @@ mod state;
 pub use error::{Error, Problem, Result};
 pub use init::{Fan, Init, Initializer, Nonlinearity};
 pub use layers::{
-    AvgPool2d, Build, Conv2d, Conv2dBuilder, Dropout, Flatten, Linear, LinearBuilder, MaxPool2d, ReLU, Sequential,
-    SequentialBuilder, Sigmoid, Size2, Tanh,
+    AvgPool2d, Build, Conv2d, Conv2dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, Dropout, Flatten, Linear,
+    LinearBuilder, MaxPool2d, ReLU, Sequential, SequentialBuilder, Sigmoid, Size2, Tanh,
 };
 pub use module::{Module, Parameters, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};

@@ -3,10 +3,11 @@
 
 use kiln_autograd::{Tape, Var};
 use kiln_nn::{
-    AvgPool2d, Build, Conv2d, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Parameter, ReLU, Result, Sequential,
-    Sgd, Sigmoid, Tanh, Visitor,
+    AvgPool2d, Build, Conv2d, ConvTranspose2d, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Parameter, ReLU,
+    Result, Sequential, Sgd, Sigmoid, Tanh, Visitor,
 };
-use kiln_tensor::{DType, Device, Tensor};
+use kiln_tensor::ops::conv::conv2d_input_grad;
+use kiln_tensor::{DType, Device, Random, Tensor};
 
 fn device() -> Device {
     Device::open_default().unwrap()
@@ -51,6 +52,28 @@ fn layers_compute_their_shapes() {
     // A single axis is flattened to rows of one element.
     let row = Tape::eval().constant(Tensor::ones(&device, 5, DType::F32).unwrap());
     assert_eq!(Flatten.forward(&row).unwrap().dims::<2>().unwrap(), [5, 1]);
+}
+
+#[test]
+fn transposed_convolution_is_the_gradient_of_convolution() {
+    let device = device();
+    let layer = ConvTranspose2d::builder(4, 6, [3, 2])
+        .stride(2)
+        .padding([1, 0])
+        .output_padding([0, 1])
+        .dilation([1, 2])
+        .groups(2)
+        .build(&device, &Init::seed(42))
+        .unwrap();
+    assert_eq!(names(&layer), ["weight", "bias"]);
+    assert_eq!(layer.weight().shape().dims(), [4, 3, 3, 2]);
+    let x = Tensor::uniform(&device, [2, 4, 5, 6], -1.0, 1.0, Random { seed: 1, stream: 0 }).unwrap();
+    let y = layer.forward(&Tape::eval().constant(x.clone())).unwrap();
+    assert_eq!(y.dims::<4>().unwrap(), [2, 6, 9, 14]);
+    let (weight, bias) = (layer.weight().value(), layer.bias().unwrap().value());
+    let want = conv2d_input_grad(&x, &weight, y.shape(), &layer.options().transposed()).unwrap();
+    let want = want.add(&bias.reshape([6, 1, 1]).unwrap()).unwrap();
+    assert_eq!(y.tensor().to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
 }
 
 #[test]
@@ -160,6 +183,20 @@ fn errors_name_the_layer_and_the_arguments() {
     assert_eq!(
         told(Conv2d::builder(3, 8, 3).groups(2).build(&device, &init).unwrap_err()),
         "Conv2d: groups = 2 divides not both in_channels = 3 and out_channels = 8; pass channels that are multiples of groups"
+    );
+    assert_eq!(
+        told(ConvTranspose2d::builder(3, 8, 3).groups(2).build(&device, &init).unwrap_err()),
+        "ConvTranspose2d: groups = 2 divides not both in_channels = 3 and out_channels = 8; pass channels that are multiples of \
+         groups"
+    );
+    assert_eq!(
+        told(ConvTranspose2d::builder(3, 8, 0).build(&device, &init).unwrap_err()),
+        "ConvTranspose2d: in_channels = 3, out_channels = 8, kernel = [0, 0], stride = [1, 1], dilation = [1, 1], groups = 1; each \
+         must be at least 1"
+    );
+    assert_eq!(
+        told(ConvTranspose2d::builder(3, 8, 3).output_padding(1).build(&device, &init).unwrap_err()),
+        "ConvTranspose2d: output_padding = [1, 1] with stride = [1, 1]; needs less than the stride"
     );
     assert_eq!(told(Dropout::new(1.5).unwrap_err()), "Dropout: p = 1.5; pass a probability from 0 to 1");
     assert_eq!(told(Dropout::new(f64::NAN).unwrap_err()), "Dropout: p = NaN; pass a probability from 0 to 1");

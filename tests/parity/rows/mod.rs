@@ -3,6 +3,7 @@
 pub mod access;
 pub mod binary;
 pub mod conv;
+pub mod conv_transpose;
 pub mod create;
 pub mod gradient;
 pub mod matmul;

@@ -5,6 +5,7 @@
 mod compare;
 mod concat;
 mod conv;
+mod conv_transpose;
 mod loss;
 mod matmul;
 mod operator;

@@ -2,6 +2,7 @@
 
 mod activation;
 mod conv;
+mod conv_transpose;
 mod dropout;
 mod flatten;
 mod linear;
@@ -10,6 +11,7 @@ mod sequential;
 
 pub use activation::{ReLU, Sigmoid, Tanh};
 pub use conv::{Conv2d, Conv2dBuilder};
+pub use conv_transpose::{ConvTranspose2d, ConvTranspose2dBuilder};
 pub use dropout::Dropout;
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearBuilder};

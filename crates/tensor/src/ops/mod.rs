@@ -2,6 +2,7 @@
 
 mod concat;
 pub mod conv;
+pub mod conv_transpose;
 mod depthwise;
 pub mod loss;
 pub mod matmul;
