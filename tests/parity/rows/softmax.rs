@@ -181,6 +181,8 @@ fn losses() -> Vec<(Vec<usize>, Layout, DType)> {
         (vec![9, 31], Tail, U8),
         (vec![3, 5, 7], Contiguous, I32),
         (vec![2, 4, 3, 5], Transposed, U8),
+        // So many elements that a thread of the gradient makes several classes of a pixel.
+        (vec![4, 37, 5, 7], Contiguous, I32),
         // More rows than one workgroup sums.
         (vec![4099, 3], Contiguous, U8),
         (vec![67, 37], Contiguous, I32),
