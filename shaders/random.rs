@@ -54,10 +54,14 @@ params! {
         pub quads: u32,
         /// First quad of the result.
         pub offset: u32,
+        /// First quad of the numbers.
+        pub first: u32,
         /// Low bound, mean or probability.
         pub s0: f32,
         /// High bound or deviation.
         pub s1: f32,
+        /// Not read.
+        pub padding: u32,
     }
 }
 
@@ -109,8 +113,8 @@ pub fn arange(storage: Storage, count: usize, offset_quads: usize, start: u32, s
     Launch::new(kernel, &ArangeParams { quads, offset: offset_quads as u32, start, step }, groups)
 }
 
-/// `count` random numbers as [`Storage::F32`] or [`Storage::F16`]. Bindings: out.
-pub fn random(draw: Draw, storage: Storage, random: Random, count: usize, offset_quads: usize) -> Launch {
+/// `count` random numbers from number `first` on, a multiple of four, as [`Storage::F32`] or [`Storage::F16`]. Bindings: out.
+pub fn random(draw: Draw, storage: Storage, random: Random, first: usize, count: usize, offset_quads: usize) -> Launch {
     let (quads, groups) = quads(count);
     let (text, s0, s1) = match draw {
         Draw::Uniform { low, high } => (UNIFORM, low, high),
@@ -118,7 +122,8 @@ pub fn random(draw: Draw, storage: Storage, random: Random, count: usize, offset
         Draw::Bernoulli { p } => (BERNOULLI, p, 0.0),
     };
     let (seed, stream) = (halves(random.seed), halves(random.stream));
-    let params = RandomParams { seed, stream, quads, offset: offset_quads as u32, s0, s1 };
+    let (offset, first) = (offset_quads as u32, (first / 4) as u32);
+    let params = RandomParams { seed, stream, quads, offset, first, s0, s1, padding: 0 };
     Launch::new(Kernel::new("random").alias("T", storage.wgsl()).function(text), &params, groups)
 }
 
@@ -164,7 +169,7 @@ pub(crate) fn variants() -> Vec<Kernel> {
             Draw::Normal { mean: 0.0, deviation: 1.0 },
             Draw::Bernoulli { p: 0.5 },
         ];
-        kernels.extend(draws.map(|draw| random(draw, storage, state, 1, 0).kernel));
+        kernels.extend(draws.map(|draw| random(draw, storage, state, 0, 1, 0).kernel));
         kernels.push(dropout(storage, 0.5, state, 1, 0, 0).kernel);
     }
     kernels

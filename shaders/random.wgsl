@@ -14,8 +14,10 @@ struct Params {
     stream: vec2<u32>,
     quads: u32, // ceil(count / 4)
     offset: u32, // of out, in quads
+    first: u32, // number, in quads
     s0: f32, // low, mean, p
     s1: f32, // high, deviation
+    padding: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<T>>;
@@ -30,5 +32,5 @@ fn main(
     if (i >= params.quads) {
         return;
     }
-    out[params.offset + i] = vec4<T>(draw(philox(params.seed, vec4<u32>(i, 0u, params.stream))));
+    out[params.offset + i] = vec4<T>(draw(philox(params.seed, vec4<u32>(params.first + i, 0u, params.stream))));
 }

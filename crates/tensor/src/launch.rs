@@ -40,10 +40,26 @@ impl Tensor {
         }
     }
 
+    /// A contiguous tensor as flat parts that a launch can bind, a single one where that is enough. Each but the last has a
+    /// multiple of 1,024 elements. One of several parts binds all it may, so it has to start at 256 bytes in its memory.
+    pub(crate) fn parts(&self) -> Result<Vec<Tensor>> {
+        let flat = self.reshape([self.numel()])?;
+        let most = (self.most_bound() / self.dtype().size() as u64 / 1024 * 1024).max(1024) as usize;
+        if flat.numel() <= most {
+            return Ok(vec![flat]);
+        }
+        let starts = (0..flat.numel()).step_by(most);
+        starts.map(|start| flat.narrow(0, start, most.min(flat.numel() - start))).collect()
+    }
+
+    /// The bytes that a launch can bind of it.
+    pub(crate) fn most_bound(&self) -> u64 {
+        self.device().info().limits.binding_bytes.min(1 << 31)
+    }
+
     /// Whether a launch can bind all of it at once. Where not, the op halves its work along an axis.
     pub(crate) fn fits(&self) -> bool {
-        let window = self.window();
-        window.binding.size <= self.device().info().limits.binding_bytes.min(1 << 31)
+        self.window().binding.size <= self.most_bound()
     }
 }
 

@@ -92,10 +92,10 @@ fn check(op: &'static str, updates: &[Update<'_>], states: &[&Tensor]) -> Result
     Ok(())
 }
 
-/// A gradient as the kernel reads it: in order, from a whole vec4 on.
+/// A gradient as the kernel reads it: in order, from a whole vec4 on, and where it has to be read in parts from 256 bytes on.
 fn aligned(gradient: &Tensor) -> Result<Tensor> {
     let gradient = gradient.contiguous()?;
-    if gradient.offset().is_multiple_of(4) {
+    if gradient.offset().is_multiple_of(if gradient.fits() { 4 } else { 64 }) {
         return Ok(gradient);
     }
     Tensor::cat(&[&gradient.reshape([gradient.numel()])?], 0)
@@ -106,7 +106,8 @@ fn filled<'a>(windows: &[Window<'a>], table: usize) -> Vec<Binding<'a>> {
     (0..table).map(|index| windows[index.min(windows.len() - 1)].binding).collect()
 }
 
-/// Launches as many updates at a time as there are bindings for. `plan` gets the segments and the first state block.
+/// Launches as many updates at a time as there are bindings for, and as one binding holds the state of. `plan` gets the segments
+/// and the first state block.
 fn in_batches(
     device: &Device,
     optimizer: Optimizer,
@@ -114,31 +115,59 @@ fn in_batches(
     states: &[&Tensor],
     plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
 ) -> Result<()> {
-    let capacity = kernels::capacity(optimizer, device.info().limits.storage_buffers as usize);
-    let mut block = 0;
-    for updates in updates.chunks(capacity) {
-        let gradients: Vec<Tensor> = updates.iter().map(|update| aligned(update.gradient)).collect::<Result<_>>()?;
-        let parameters: Vec<_> = updates.iter().map(|update| update.parameter.window()).collect();
-        let gradients: Vec<_> = gradients.iter().map(Tensor::window).collect();
-        let segments: Vec<Segment> = updates
-            .iter()
-            .zip(parameters.iter().zip(&gradients))
-            .map(|(update, (parameter, gradient))| Segment {
-                elements: update.parameter.numel(),
-                parameter_quads: parameter.offset as usize / 4,
-                gradient_quads: gradient.offset as usize / 4,
-            })
-            .collect();
-        let table = kernels::table_size(updates.len());
-        let mut bindings = [filled(&parameters, table), filled(&gradients, table)].concat();
-        bindings.extend(states.iter().map(|state| state.window().binding));
-        launch_planned(device, &plan(&segments, block), &bindings)?;
-        block += updates.iter().map(|update| kernels::state_groups(update.parameter.numel()) as u32).sum::<u32>();
-        for update in updates {
-            update.parameter.bump_version();
-        }
+    let mut pairs = Vec::new();
+    for update in updates {
+        let gradient = aligned(update.gradient)?;
+        pairs.extend(update.parameter.parts()?.into_iter().zip(gradient.parts()?));
     }
+    let capacity = kernels::capacity(optimizer, device.info().limits.storage_buffers as usize);
+    let mut rest = &pairs[..];
+    let mut block = 0;
+    while let Some((first, _)) = rest.first() {
+        let most_blocks = (first.most_bound() / 4096) as usize;
+        let (mut count, mut blocks) = (0, 0);
+        for (parameter, _) in rest.iter().take(capacity) {
+            let more = blocks + kernels::state_groups(parameter.numel());
+            if count > 0 && more > most_blocks {
+                break;
+            }
+            (count, blocks) = (count + 1, more);
+        }
+        let (batch, others) = rest.split_at(count);
+        let states: Vec<Tensor> = states
+            .iter()
+            .map(|state| state.reshape([state.numel()])?.narrow(0, 1024 * block, 1024 * blocks))
+            .collect::<Result<_>>()?;
+        launch_batch(device, batch, &states, &plan)?;
+        rest = others;
+        block += blocks;
+    }
+    updates.iter().for_each(|update| update.parameter.bump_version());
     Ok(())
+}
+
+/// One launch, with the state of its own parameters.
+fn launch_batch(
+    device: &Device,
+    batch: &[(Tensor, Tensor)],
+    states: &[Tensor],
+    plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
+) -> Result<()> {
+    let (parameters, gradients): (Vec<_>, Vec<_>) = batch.iter().map(|(p, g)| (p.window(), g.window())).unzip();
+    let states: Vec<_> = states.iter().map(Tensor::window).collect();
+    let segments: Vec<Segment> = batch
+        .iter()
+        .zip(parameters.iter().zip(&gradients))
+        .map(|((tensor, _), (parameter, gradient))| Segment {
+            elements: tensor.numel(),
+            parameter_quads: parameter.offset as usize / 4,
+            gradient_quads: gradient.offset as usize / 4,
+        })
+        .collect();
+    let table = kernels::table_size(batch.len());
+    let mut bindings = [filled(&parameters, table), filled(&gradients, table)].concat();
+    bindings.extend(states.iter().map(|state| state.binding));
+    launch_planned(device, &plan(&segments, states.first().map_or(0, |state| state.offset / 1024)), &bindings)
 }
 
 /// One step of SGD on all parameters, in place. `momentum` holds [`state_len`] elements of `f32` where there is momentum.

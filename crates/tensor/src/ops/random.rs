@@ -16,15 +16,14 @@ use crate::tensor::Tensor;
 
 fn draw(device: &Device, op: &'static str, shape: Shape, draw: Draw, random: Random) -> Result<Tensor> {
     let out = Tensor::empty(device, shape, DType::F32, op)?;
-    if out.numel() > 0 {
-        check_bound(op, &out)?;
-        let plan = kernels::random(draw, DType::F32.storage(), random, out.numel(), 0);
-        launch_planned(device, &plan, &[out.window().binding])?;
+    for part in out.parts()? {
+        let plan = kernels::random(draw, DType::F32.storage(), random, part.offset(), part.numel(), 0);
+        launch_planned(device, &plan, &[part.window().binding])?;
     }
     Ok(out)
 }
 
-/// The kernels here count elements from the tensor's start, so they see all of it at once.
+/// The other kernels here count elements from the tensor's start, so they see all of it at once.
 fn check_bound(op: &'static str, tensor: &Tensor) -> Result<()> {
     if tensor.fits() {
         return Ok(());
@@ -51,7 +50,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] where `low > high` or one is not finite; [`Error::Shape`] where the shape is too large; [`Error::Gpu`].
+    /// [`Error::Argument`] where `low > high` or one is not finite; [`Error::Gpu`].
     pub fn uniform(device: &Device, shape: impl Into<Shape>, low: f64, high: f64, random: Random) -> Result<Tensor> {
         if !(low <= high && low.is_finite() && high.is_finite()) {
             return Err(Error::argument("uniform", format!("low {low} and high {high}; needs finite low <= high")));
@@ -62,8 +61,7 @@ impl Tensor {
     /// `f32` numbers of the normal distribution (Box and Muller, 1958).
     ///
     /// # Errors
-    /// [`Error::Argument`] where `std` is negative or one is not finite; [`Error::Shape`] where the shape is too large;
-    /// [`Error::Gpu`].
+    /// [`Error::Argument`] where `std` is negative or one is not finite; [`Error::Gpu`].
     pub fn normal(device: &Device, shape: impl Into<Shape>, mean: f64, std: f64, random: Random) -> Result<Tensor> {
         if !(std >= 0.0 && std.is_finite() && mean.is_finite()) {
             return Err(Error::argument(
@@ -77,7 +75,7 @@ impl Tensor {
     /// `f32` ones with probability `p`, else zeros.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `p` is not in 0..=1; [`Error::Shape`] where the shape is too large; [`Error::Gpu`].
+    /// [`Error::Argument`] where `p` is not in 0..=1; [`Error::Gpu`].
     pub fn bernoulli(device: &Device, shape: impl Into<Shape>, p: f64, random: Random) -> Result<Tensor> {
         check_probability("bernoulli", p)?;
         draw(device, "bernoulli", shape.into(), Draw::Bernoulli { p: p as f32 }, random)
