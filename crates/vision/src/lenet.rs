@@ -1,8 +1,10 @@
 //! LeNet-5.
 
 use kiln_autograd::Var;
-use kiln_nn::{Conv2d, Error, Flatten, Init, Linear, MaxPool2d, Module, ReLU, Result, Sequential, Visitor};
+use kiln_nn::{Conv2d, Flatten, Init, Linear, MaxPool2d, Module, ReLU, Result, Sequential, Visitor};
 use kiln_tensor::Device;
+
+use crate::model::check_counts;
 
 /// LeNet-5 (LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition") in today's form: ReLU instead of the
 /// scaled tangent, maxima instead of trained averages, a linear layer instead of radial basis functions.
@@ -19,11 +21,9 @@ pub struct LeNet5 {
 /// Builds [`LeNet5`] with PyTorch's first values.
 ///
 /// # Errors
-/// [`Error::Argument`] without classes, and the device's errors.
+/// [`Error::Argument`](kiln_nn::Error::Argument) without classes, and the device's errors.
 pub fn lenet5(device: &Device, init: Init, classes: usize) -> Result<LeNet5> {
-    if classes == 0 {
-        return Err(Error::Argument { what: "lenet5", message: "classes = 0; pass at least 1".to_string() });
-    }
+    check_counts("lenet5", &[("classes", classes)])?;
     let features = Sequential::builder()
         .layer(Conv2d::builder(1, 6, 5).padding(2))
         .layer(ReLU)

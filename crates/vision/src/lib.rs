@@ -16,8 +16,14 @@
 //! # }
 //! ```
 
+mod alexnet;
 mod lenet;
+mod mlp;
 mod model;
+mod vgg;
 
+pub use alexnet::{AlexNet, AlexNetBuilder, alexnet, alexnet_32};
 pub use lenet::{LeNet5, lenet5};
+pub use mlp::{Mlp, MlpBuilder, mlp};
 pub use model::Model;
+pub use vgg::{Vgg, VggBuilder, vgg11_32, vgg16};

@@ -1,7 +1,15 @@
 //! The models by name.
 
-use kiln_nn::{Init, Module, Result};
+use kiln_nn::{Error, Init, Module, Result};
 use kiln_tensor::Device;
+
+// Of the training images: ImageNet's as torchvision states them, CIFAR-10's, Fashion-MNIST's.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+const CIFAR_MEAN: [f32; 3] = [0.4914, 0.4822, 0.4465];
+const CIFAR_STD: [f32; 3] = [0.2470, 0.2435, 0.2616];
+const FASHION_MNIST_MEAN: [f32; 1] = [0.2860];
+const FASHION_MNIST_STD: [f32; 1] = [0.3530];
 
 /// A model that programs can ask for by name, with what they need to feed it.
 ///
@@ -30,16 +38,62 @@ pub struct Model {
 
 impl Model {
     /// All models, in alphabetical order.
-    pub const ALL: &'static [Model] = &[Model {
-        name: "lenet5",
-        about: "LeNet-5 (LeCun et al. 1998) for grey images of 28x28 pixels, 61,706 parameters",
-        input: [1, 28, 28],
-        // Fashion-MNIST's.
-        mean: &[0.2860],
-        std: &[0.3530],
-        head: "classifier.4.bias",
-        build: |device, init, classes| Ok(Box::new(crate::lenet5(device, init, classes)?)),
-    }];
+    pub const ALL: &'static [Model] = &[
+        Model {
+            name: "alexnet",
+            about: "AlexNet (Krizhevsky 2014) for images of 224x224 pixels, 61,100,840 parameters",
+            input: [3, 224, 224],
+            mean: &IMAGENET_MEAN,
+            std: &IMAGENET_STD,
+            head: "classifier.6.bias",
+            build: |device, init, classes| Ok(Box::new(crate::alexnet(device, init, classes)?)),
+        },
+        Model {
+            name: "alexnet-32",
+            about: "AlexNet for images of 32x32 pixels, 6,976,842 parameters",
+            input: [3, 32, 32],
+            mean: &CIFAR_MEAN,
+            std: &CIFAR_STD,
+            head: "classifier.6.bias",
+            build: |device, init, classes| Ok(Box::new(crate::alexnet_32(device, init, classes)?)),
+        },
+        Model {
+            name: "lenet5",
+            about: "LeNet-5 (LeCun et al. 1998) for grey images of 28x28 pixels, 61,706 parameters",
+            input: [1, 28, 28],
+            mean: &FASHION_MNIST_MEAN,
+            std: &FASHION_MNIST_STD,
+            head: "classifier.4.bias",
+            build: |device, init, classes| Ok(Box::new(crate::lenet5(device, init, classes)?)),
+        },
+        Model {
+            name: "mlp",
+            about: "Three fully connected layers for grey images of 28x28 pixels, 535,818 parameters",
+            input: [1, 28, 28],
+            mean: &FASHION_MNIST_MEAN,
+            std: &FASHION_MNIST_STD,
+            head: "6.bias",
+            build: |device, init, classes| Ok(Box::new(crate::mlp(device, init, classes)?)),
+        },
+        Model {
+            name: "vgg11-32",
+            about: "VGG-11 (Simonyan & Zisserman 2015) for images of 32x32 pixels, 9,488,266 parameters",
+            input: [3, 32, 32],
+            mean: &CIFAR_MEAN,
+            std: &CIFAR_STD,
+            head: "classifier.3.bias",
+            build: |device, init, classes| Ok(Box::new(crate::vgg11_32(device, init, classes)?)),
+        },
+        Model {
+            name: "vgg16",
+            about: "VGG-16 (Simonyan & Zisserman 2015) for images of 224x224 pixels, 138,357,544 parameters",
+            input: [3, 224, 224],
+            mean: &IMAGENET_MEAN,
+            std: &IMAGENET_STD,
+            head: "classifier.6.bias",
+            build: |device, init, classes| Ok(Box::new(crate::vgg16(device, init, classes)?)),
+        },
+    ];
 
     /// The model of this name.
     pub fn find(name: &str) -> Option<&'static Model> {
@@ -52,5 +106,13 @@ impl Model {
     /// Those of its own function, as [`lenet5`](crate::lenet5).
     pub fn build(&self, device: &Device, init: Init, classes: usize) -> Result<Box<dyn Module>> {
         (self.build)(device, init, classes)
+    }
+}
+
+/// Refuses counts of 0, by their names.
+pub(crate) fn check_counts(what: &'static str, counts: &[(&str, usize)]) -> Result<()> {
+    match counts.iter().find(|(_, count)| *count == 0) {
+        Some((name, _)) => Err(Error::Argument { what, message: format!("{name} = 0; pass at least 1") }),
+        None => Ok(()),
     }
 }

@@ -52,9 +52,11 @@ fn every_model_takes_its_input_and_has_its_head() {
         assert_eq!(head[0], 7, "{}", description.name);
         let [c, h, w] = description.input;
         assert_eq!((description.mean.len(), description.std.len()), (c, c));
-        let images = Tensor::zeros(&device, [3, c, h, w], DType::F32).unwrap();
+        // One image is enough work where images are large.
+        let batch = if h * w > 10_000 { 1 } else { 3 };
+        let images = Tensor::zeros(&device, [batch, c, h, w], DType::F32).unwrap();
         let logits = model.forward(&Tape::eval().constant(images)).unwrap();
-        assert_eq!(logits.dims::<2>().unwrap(), [3, 7], "{}", description.name);
+        assert_eq!(logits.dims::<2>().unwrap(), [batch, 7], "{}", description.name);
         assert_eq!(Model::find(description.name).unwrap().about, description.about);
     }
     names.sort();
