@@ -19,6 +19,7 @@
 //! start of the binding (quads of four elements where it says so); what lies between a tensor's end and the next multiple
 //! of 16 bytes may be read and written; counts and offsets are below 2^31.
 
+pub mod ceiling;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;

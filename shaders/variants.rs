@@ -1,7 +1,8 @@
 //! Every kernel that the library can ask for, as data.
 
 use crate::{
-    Kernel, Layout, contract, conv, depthwise, matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
+    Kernel, Layout, ceiling, contract, conv, depthwise, matmul, optim, pointwise, pool, random, reduce, softmax,
+    winograd,
 };
 use std::collections::HashSet;
 
@@ -12,6 +13,7 @@ pub fn variants() -> Vec<Kernel> {
     // Ops may share a kernel: `floor` of integers is `copy`.
     let mut seen = HashSet::new();
     [
+        ceiling::variants(),
         contract::variants(),
         conv::variants(),
         depthwise::variants(),
@@ -33,6 +35,8 @@ pub fn variants() -> Vec<Kernel> {
 /// The layouts of the host's parameter structs, which a test compares with the kernels'.
 pub fn layouts() -> Vec<Layout> {
     vec![
+        ceiling::CopyParams::LAYOUT,
+        ceiling::MultiplyAddParams::LAYOUT,
         contract::Params::LAYOUT,
         conv::ConvGradParams::LAYOUT,
         conv::ConvParams::LAYOUT,

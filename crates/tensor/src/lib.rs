@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+pub mod ceiling;
 mod contract;
 mod dtype;
 mod error;
