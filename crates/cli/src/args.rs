@@ -6,6 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_vision::Model;
 
+use crate::bench::BenchArgs;
 use crate::data::DataName;
 
 /// Trains, evaluates and uses convolutional networks on any GPU.
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Name what is on images
     Predict(PredictArgs),
+    /// Measure kernels and training steps on this adapter
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The `kiln` program: trains, evaluates and uses networks from the command line.
 
 mod args;
+mod bench;
 mod data;
 mod devices;
 mod eval;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

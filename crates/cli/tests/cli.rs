@@ -104,10 +104,20 @@ fn devices_are_listed_as_text_and_as_json() {
 
 #[test]
 fn usage_is_taught_and_wrong_usage_ends_with_2() {
-    for args in
-        [&["--help"][..], &["devices", "--help"], &["train", "--help"], &["eval", "--help"], &["predict", "--help"]]
-    {
-        let help = done(args);
+    let commands: [&[&str]; 10] = [
+        &[],
+        &["devices"],
+        &["train"],
+        &["eval"],
+        &["predict"],
+        &["bench"],
+        &["bench", "gemm"],
+        &["bench", "conv"],
+        &["bench", "layers"],
+        &["bench", "step"],
+    ];
+    for command in commands {
+        let help = done(&[command, &["--help"]].concat());
         assert!(help.contains("Examples:\n  kiln "), "{help}");
     }
     assert_eq!(done(&["--version"]), format!("kiln {}\n", env!("CARGO_PKG_VERSION")));
@@ -294,4 +304,60 @@ fn results_that_cannot_be_written_are_told() {
         taken.to_str().unwrap(),
     ]);
     assert!(told.starts_with(&format!("error: {}: cannot make this folder: ", taken.display())), "{told}");
+}
+
+#[test]
+fn a_training_step_is_measured() {
+    let args = ["bench", "step", "--net", "mlp", "--batch", "4", "--steps", "2"];
+    let said = done(&[&args[..], &["--json"]].concat());
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let line: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&line["net"], &line["batch"], &line["program"]), (&"mlp".into(), &4.into(), &"kiln".into()));
+    for key in ["adapter", "driver", "version"] {
+        assert!(line[key].is_string(), "{key} in {line}");
+    }
+    for key in ["first_step_ms", "median_ms", "best_ms", "images_per_s", "launches_per_step", "device_bytes_peak"] {
+        assert!(line[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {line}");
+    }
+    assert!(line["best_ms"].as_f64() <= line["median_ms"].as_f64(), "{line}");
+    // Weights, gradients and momentum, of 535,818 numbers each.
+    assert!(line["device_bytes_peak"].as_u64().unwrap() > 3 * 4 * 535_818, "{line}");
+    assert_eq!(line["resident_bytes_peak"].is_u64(), cfg!(any(target_os = "linux", target_os = "macos")), "{line}");
+    let losses: Vec<f64> = line["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+    // Ten classes at first, and less with every step.
+    assert!((losses[0] - 10f64.ln()).abs() < 0.3 && losses.is_sorted_by(|a, b| a > b), "{losses:?}");
+    assert!(done(&args).contains("launches a step"));
+}
+
+#[test]
+fn first_weights_are_written_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    for name in ["one", "two"] {
+        done(&["bench", "step", "--net", "lenet5", "--save-weights", &file(name)]);
+    }
+    let bytes = fs::read(file("one")).unwrap();
+    assert!(bytes.len() > 4 * 61_706 && bytes == fs::read(file("two")).unwrap());
+    let refused = kiln(&["bench", "step", "--net", "lenet5", "--save-weights", &file("one"), "--json"]);
+    assert_eq!(refused.status.code(), Some(2));
+}
+
+#[test]
+fn products_are_measured_against_the_ceiling() {
+    let said = done(&["bench", "conv", "--only", "5x5", "--json"]);
+    let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let passes: Vec<&str> = lines.iter().map(|line| line["pass"].as_str().unwrap()).collect();
+    assert_eq!(passes, ["forward", "data gradient", "weight gradient", "forward and gradients"]);
+    for line in &lines {
+        assert_eq!(line["problem"], "5x5 1-6 28x28 n64");
+        for key in ["median_ms", "best_ms", "gflops", "share", "ceiling_gflops", "copy_gb_per_s"] {
+            assert!(line[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {line}");
+        }
+        let share = line["gflops"].as_f64().unwrap() / line["ceiling_gflops"].as_f64().unwrap();
+        assert!((line["share"].as_f64().unwrap() - share).abs() < 1e-9, "{line}");
+    }
+    let table = done(&["bench", "gemm", "--only", "256x256x256"]);
+    assert!(table.contains("\nproblem ") && table.contains("\n256x256x256 "), "{table}");
+    let said = failed(&["bench", "gemm", "--only", "3x3"]);
+    assert!(said.starts_with("error: no problem's name contains 3x3; there are 256x256x256, "), "{said}");
 }

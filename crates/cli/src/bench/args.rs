@@ -1,0 +1,124 @@
+//! The command line of `kiln bench`.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::{Args, Subcommand};
+
+use super::nets::NETS;
+use super::step::TRAINED;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+All times are by the wall clock and end when the device is done. A kernel is called twice to warm up, then in samples of as many
+calls as fill 10 ms; a sample is waited for at its end, and a call's time is the sample's by their number. There are 5 samples at
+least, and more for up to a second. GFLOP/s are the best sample's, a multiply-add counted as two.
+
+The share is of the adapter's ceiling: the multiply-adds that it makes a second in registers, measured first, together with the
+rate at which it copies memory (bytes read and written).
+
+Examples:
+  kiln bench gemm
+  kiln bench conv --only 3x3 --json
+  kiln bench layers --net vgg16 --batch 8
+  kiln bench step --net alexnet-32 --json")]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Matrix products: square ones, and the fully connected layers of AlexNet and VGG-16
+    Gemm(KernelArgs),
+    /// Convolutions: forward, the gradients by data and by weight, and all three together
+    Conv(KernelArgs),
+    /// Every layer of AlexNet, VGG-16, ResNet-50 and MobileNetV2 at 224x224 pixels that multiplies matrices
+    Layers(LayersArgs),
+    /// Training steps of a whole network
+    Step(StepArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+With --json each line has: problem, pass, median_ms, best_ms, gflops, share (of the ceiling, 1 is all of it), ceiling_gflops,
+copy_gb_per_s, adapter, driver.
+
+Examples:
+  kiln bench gemm --only 1024
+  kiln bench conv --json")]
+pub(crate) struct KernelArgs {
+    /// Only problems whose name contains this; again for others
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) only: Vec<String>,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A layer that a network has several times is measured once; `times` says how often it is there. The table ends with the sum
+over the network, each layer counted as often as it is there. The first layer's data gradient is left out, as training does
+not need it. Pooling, normalisation and activations are not measured.
+
+With --json each line has: net, problem, times, batch, pass, and the fields of `kiln bench conv --json`.
+
+Examples:
+  kiln bench layers --net mobilenetv2
+  kiln bench layers --batch 64 --json")]
+pub(crate) struct LayersArgs {
+    /// The network; all four unless given
+    #[arg(long, value_parser = PossibleValuesParser::new(NETS.iter().map(|net| net.name)))]
+    pub(crate) net: Option<String>,
+    /// Images in a batch
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: u32,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A step is forward, mean cross-entropy, backward, and SGD with rate 0.01 and momentum 0.9. It ends when the loss has been read
+back, which waits for all work queued before. Each step takes the same images and labels; weights have a fixed seed; dropout is
+off, so that other frameworks can be compared to the last step. Three steps come first, then those that are timed.
+
+  first_step_ms        from before the model is built to the first loss: weights are drawn, kernels compiled, memory taken.
+                       The device is open by then. Drivers keep compiled kernels from run to run: empty their cache to
+                       measure without
+  median_ms, best_ms   over the timed steps
+  images_per_s         by the median
+  launches_per_step    kernel launches of the last step
+  device_bytes_peak    the most memory that tensors have held on the device at once
+  resident_bytes_peak  the most memory that the process has held, a software driver's included; null where the system
+                       does not tell (Linux and macOS do)
+  losses               of the first three steps
+
+Examples:
+  kiln bench step --net lenet5
+  kiln bench step --net vgg16 --batch 4 --steps 5 --json")]
+pub(crate) struct StepArgs {
+    /// The network
+    #[arg(long, value_parser = trained())]
+    pub(crate) net: String,
+    /// Images in a batch [default: by network, see --net]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Steps that are timed
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) steps: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Only write the network's first weights to this safetensors file, for other frameworks to start from
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["batch", "steps", "json"])]
+    pub(crate) save_weights: Option<PathBuf>,
+}
+
+fn trained() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        TRAINED.iter().map(|net| PossibleValue::new(net.name).help(format!("batch {} unless given", net.batch))),
+    )
+}

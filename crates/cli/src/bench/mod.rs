@@ -1,0 +1,25 @@
+//! `kiln bench`: how fast the kernels and whole training steps are on this adapter, and how fast they could be.
+
+mod args;
+mod ceiling;
+mod clock;
+mod kernels;
+mod layers;
+mod memory;
+mod nets;
+mod step;
+
+pub(crate) use args::BenchArgs;
+
+use anyhow::Result;
+
+use args::Bench;
+
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    match &args.bench {
+        Bench::Gemm(args) => kernels::gemm(args),
+        Bench::Conv(args) => kernels::conv(args),
+        Bench::Layers(args) => layers::run(args),
+        Bench::Step(args) => step::run(args),
+    }
+}
