@@ -45,6 +45,11 @@ fn run(args: &[&str]) -> Result<()> {
 
 /// Runs `cargo build` with these arguments and gives the path of the `kiln` program it made, in whatever target folder.
 pub(crate) fn build_kiln(args: &[&str]) -> Result<PathBuf> {
+    build_program(args, "kiln")
+}
+
+/// As [`build_kiln`], for the program of this name.
+pub(crate) fn build_program(args: &[&str], name: &str) -> Result<PathBuf> {
     let args = [&["build"], args].concat();
     let out = cargo(&args)
         .arg("--message-format=json-render-diagnostics")
@@ -55,7 +60,8 @@ pub(crate) fn build_kiln(args: &[&str]) -> Result<PathBuf> {
     if !out.status.success() {
         bail!("`cargo {}` failed ({})", args.join(" "), out.status);
     }
-    built_program(&String::from_utf8_lossy(&out.stdout), "kiln").context("cargo built no program named kiln")
+    built_program(&String::from_utf8_lossy(&out.stdout), name)
+        .with_context(|| format!("cargo built no program named {name}"))
 }
 
 fn cargo(args: &[&str]) -> Command {

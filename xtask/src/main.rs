@@ -1,10 +1,11 @@
 //! Kiln's development tasks, called as `cargo xtask TASK`.
 //!
-//! `demo` trains LeNet-5 on the embedded Fashion-MNIST images; `test` runs every test of the workspace. Both first see to
-//! it that the machine has a GPU adapter, if need be a software one ([`adapter`]).
+//! `demo` trains LeNet-5 on the embedded Fashion-MNIST images; `test` runs every test of the workspace; `compare` measures Kiln
+//! against other frameworks. All first see to it that the machine has a GPU adapter, if need be a software one ([`adapter`]).
 
 mod adapter;
 mod cargo;
+mod compare;
 mod demo;
 mod install;
 mod search;
@@ -34,11 +35,14 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Measure Kiln against other frameworks and write the result into docs/benchmarks.md
+    Compare(compare::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Demo => demo::run(),
+        Task::Compare(args) => compare::run(&args),
         Task::Test { filter, args } => cargo::test(filter.as_deref(), &args),
     };
     match done {
