@@ -76,9 +76,9 @@ fn main(
     let across = (columns + 7u) / 8u;
     let down = (params.m + 8u * BLOCKS - 1u) / (8u * BLOCKS);
     let index = group_index(group, groups);
-    let strip = index / across;
-    let part = strip / down;
-    let batch = part / params.splits;
+    let strip = quotient(index, across);
+    let part = quotient(strip, down);
+    let batch = quotient(part, params.splits);
     if (batch >= params.groups) {
         return;
     }
@@ -112,7 +112,7 @@ fn main(
     var sums1: vec4<f32>;
     var sums2: vec4<f32>;
     var sums3: vec4<f32>;
-    var number = first_line / params.out_rows;
+    var number = quotient(first_line, params.out_rows);
     var y = first_line - number * params.out_rows;
     var x = 0u;
     let steps = (max(end_line, first_line) - first_line) * ((params.out_columns + 3u) / 4u);

@@ -82,8 +82,8 @@ fn main(
     let down = (params.m + 8u * BLOCKS - 1u) / (8u * BLOCKS);
     let across = (quads + 7u) / 8u;
     let index = group_index(group, groups);
-    let strip = index / across;
-    let batch = strip / down;
+    let strip = quotient(index, across);
+    let batch = quotient(strip, down);
     if (batch >= params.groups) {
         return;
     }

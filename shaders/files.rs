@@ -64,6 +64,8 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "momentum",
     "no_momentum",
     "philox",
+    "quads",
+    "quads_u64",
     "row_single",
     "row_tree",
     "rows",

@@ -106,6 +106,7 @@ pub struct Linked {
     params_bytes: u32,
     f16: bool,
     subgroups: bool,
+    int64: bool,
 }
 
 impl Linked {
@@ -127,6 +128,11 @@ impl Linked {
     /// Whether the kernel needs subgroup operations (a file or part says `//! needs: subgroups`).
     pub fn needs_subgroups(&self) -> bool {
         self.subgroups
+    }
+
+    /// Whether the kernel needs 64-bit integers (a file or part says `//! needs: int64`).
+    pub fn needs_int64(&self) -> bool {
+        self.int64
     }
 
     /// The file and line that line `line` (from 1) of [`source`](Self::source) comes from.
@@ -208,9 +214,11 @@ pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
         .flat_map(str::lines)
         .filter(|line| line.trim_start().starts_with("@group(0)"))
         .count() as u32;
-    let subgroups = sources.iter().any(|(_, text)| directive(text, "needs:").any(|word| word == "subgroups"));
+    let needs = |what| sources.iter().any(|(_, text)| directive(text, "needs:").any(|word| word == what));
+    let (subgroups, int64) = (needs("subgroups"), needs("int64"));
 
-    let mut linked = Linked { source: String::new(), segments: Vec::new(), bindings, params_bytes, f16, subgroups };
+    let mut linked =
+        Linked { source: String::new(), segments: Vec::new(), bindings, params_bytes, f16, subgroups, int64 };
     linked.source.reserve(header.len() + sources.iter().map(|(_, text)| text.len() + 1).sum::<usize>());
     let mut first = 1;
     for (file, text) in std::iter::once((format!("{file} (header)"), header.as_str())).chain(sources) {

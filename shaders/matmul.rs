@@ -65,8 +65,9 @@ pub fn groups(quads: Quads, m: usize, n: usize, batches: usize) -> u64 {
     (m.div_ceil(8 * quads.blocks(m)) * n.div_ceil(32) * batches) as u64
 }
 
-fn kernel(quads: Quads, blocks: usize, operand: &'static str, result: &'static str) -> Kernel {
+fn kernel(quads: Quads, blocks: usize, operand: &'static str, result: &'static str, int64: bool) -> Kernel {
     Kernel::new("matmul_lanes")
+        .part(if int64 { "quads_u64" } else { "quads" })
         .constant("BLOCKS", blocks as u32)
         .constant("A_ALONG_K", quads.a_along_k)
         .constant("B_ALONG_K", quads.b_along_k)
@@ -76,11 +77,12 @@ fn kernel(quads: Quads, blocks: usize, operand: &'static str, result: &'static s
         .alias("C", result)
 }
 
-/// The product as a launch. Operands and result are each f32 or f16; the parts of a split sum stay in f32.
-pub fn launch(params: &MatmulParams, quads: Quads, f16: bool, f16_result: bool) -> Launch {
+/// The product as a launch. Operands and result are each f32 or f16; the parts of a split sum stay in f32. `int64`: the device
+/// has 64-bit integers.
+pub fn launch(params: &MatmulParams, quads: Quads, f16: bool, f16_result: bool, int64: bool) -> Launch {
     let name = |f16| if f16 { "f16" } else { "f32" };
     let [m, n, batches] = [params.m, params.n, params.batches].map(|size| size as usize);
-    let kernel = kernel(quads, quads.blocks(m), name(f16), name(f16_result));
+    let kernel = kernel(quads, quads.blocks(m), name(f16), name(f16_result), int64 && !f16);
     Launch::new(kernel, params, groups(quads, m, n, batches) * u64::from(params.splits))
 }
 
@@ -91,7 +93,10 @@ pub(crate) fn variants() -> Vec<Kernel> {
         for (operand, result) in [("f32", "f32"), ("f16", "f16"), ("f16", "f32")] {
             for (a_along_k, blocks) in [(true, 1), (true, 2), (true, 4), (false, 4)] {
                 let quads = Quads { a_along_k, b_along_k, c, row_sums };
-                variants.push(kernel(quads, blocks, operand, result));
+                variants.push(kernel(quads, blocks, operand, result, false));
+                if operand == "f32" {
+                    variants.push(kernel(quads, blocks, operand, result, true));
+                }
             }
         }
     }

@@ -17,8 +17,11 @@
 
 alias V = vec4<f32>;
 
-@group(0) @binding(0) var<storage, read_write> a: array<vec4<T>>;
-@group(0) @binding(1) var<storage, read_write> b: array<vec4<T>>;
+// Tiles in a column of tiles that follow one another.
+const BAND = 8u;
+
+@group(0) @binding(0) var<storage, read_write> a: array<Quad>;
+@group(0) @binding(1) var<storage, read_write> b: array<Quad>;
 
 struct Params {
     m: u32,
@@ -50,11 +53,11 @@ struct Params {
 }
 
 fn load_a(index: u32) -> vec4<f32> {
-    return vec4<f32>(a[index / 4u]);
+    return unpacked(a[index / 4u]);
 }
 
 fn load_b(index: u32) -> vec4<f32> {
-    return vec4<f32>(b[index / 4u]);
+    return unpacked(b[index / 4u]);
 }
 
 // Lane l holds rows 4l to 4l + 3 of four ks.
@@ -93,14 +96,19 @@ fn main(
     let across = (params.n + 31u) / 32u;
     let down = (params.m + 8u * BLOCKS - 1u) / (8u * BLOCKS);
     let index = group_index(group, groups);
-    let strip = index / across;
-    let part = strip / down;
-    let batch = part / params.splits;
+    let part = quotient(index, across * down);
+    let batch = quotient(part, params.splits);
     if (batch >= params.batches) {
         return;
     }
-    let tile_row = (strip - part * down) * 8u * BLOCKS;
-    let tile_column = (index - strip * across) * 32u;
+    // Down a few tiles before the next column of tiles: these columns of B are then read from a near cache by all but one.
+    let within = index - part * across * down;
+    let band = quotient(within, BAND * across);
+    let high = min(BAND, down - band * BAND);
+    let in_band = within - band * BAND * across;
+    let tile = quotient(in_band, high);
+    let tile_row = (band * BAND + in_band - tile * high) * 8u * BLOCKS;
+    let tile_column = tile * 32u;
     let k_start = (part - batch * params.splits) * params.split_k;
     let k_end = min(k_start + params.split_k, params.k);
 
@@ -132,7 +140,7 @@ fn main(
     var sums1: vec4<f32>;
     var sums2: vec4<f32>;
     var sums3: vec4<f32>;
-    var outer = k_start / params.k_inner;
+    var outer = quotient(k_start, params.k_inner);
     var inner = k_start - outer * params.k_inner;
     for (var k = k_start; k < k_end; k += 4u) {
         let ka = outer * params.a_outer + inner * params.a_k;

@@ -22,6 +22,7 @@ fn validate(module: &naga::Module, linked: &Linked, kernel: &Kernel, space: Para
     capabilities.set(Capabilities::IMMEDIATES, space == ParamSpace::Immediate);
     capabilities.set(Capabilities::SHADER_FLOAT16, linked.needs_f16());
     capabilities.set(Capabilities::SUBGROUP, linked.needs_subgroups());
+    capabilities.set(Capabilities::SHADER_INT64, linked.needs_int64());
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     if linked.needs_subgroups() {
         validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
@@ -48,8 +49,8 @@ fn translate(module: &naga::Module, info: &ModuleInfo, linked: &Linked, kernel: 
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .unwrap_or_else(|error| panic!("{kernel:?}: {error}"));
 
-    // Shader model 6 is what DX12 takes for subgroups and 16-bit floats; without them, 5.1 has to do.
-    let modern = linked.needs_f16() || linked.needs_subgroups();
+    // Shader model 6 is what DX12 takes for subgroups, 16-bit floats and 64-bit integers; without them, 5.1 has to do.
+    let modern = linked.needs_f16() || linked.needs_subgroups() || linked.needs_int64();
     let options = hlsl::Options {
         shader_model: if modern { hlsl::ShaderModel::V6_2 } else { hlsl::ShaderModel::V5_1 },
         immediates_target: Some(hlsl::BindTarget { space: 9, ..hlsl::BindTarget::default() }),

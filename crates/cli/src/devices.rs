@@ -39,6 +39,7 @@ fn features(info: &AdapterInfo) -> String {
     let features = info.features;
     let named = [
         ("f16", features.f16),
+        ("int64", features.int64),
         ("subgroups", features.subgroups),
         ("timestamps", features.timestamps),
         ("immediates", features.immediates),

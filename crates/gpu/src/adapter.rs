@@ -100,6 +100,8 @@ pub enum AdapterClass {
 pub struct Features {
     /// 16-bit floats in shaders.
     pub f16: bool,
+    /// 64-bit integers in kernels.
+    pub int64: bool,
     /// Subgroup operations.
     pub subgroups: bool,
     /// Timestamp queries, for the profiler.
@@ -358,6 +360,7 @@ fn describe(adapter: &wgpu::Adapter) -> Option<AdapterInfo> {
 fn features(features: wgpu::Features) -> Features {
     Features {
         f16: features.contains(wgpu::Features::SHADER_F16),
+        int64: features.contains(wgpu::Features::SHADER_INT64),
         subgroups: features.contains(wgpu::Features::SUBGROUP),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
         immediates: features.contains(wgpu::Features::IMMEDIATES),
@@ -396,6 +399,7 @@ pub(crate) async fn open(options: Options) -> Result<(wgpu::Device, wgpu::Queue,
         required_limits = adapter.limits();
         required_features = adapter.features()
             & (wgpu::Features::SHADER_F16
+                | wgpu::Features::SHADER_INT64
                 | wgpu::Features::SUBGROUP
                 | wgpu::Features::TIMESTAMP_QUERY
                 | wgpu::Features::IMMEDIATES

@@ -112,6 +112,9 @@ pub(crate) struct StepArgs {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+    /// After the timed steps, measure every launch of a few more and print the table on stderr
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Only write the network's first weights to this safetensors file, for other frameworks to start from
     #[arg(long, value_name = "FILE", conflicts_with_all = ["batch", "steps", "json"])]
     pub(crate) save_weights: Option<PathBuf>,

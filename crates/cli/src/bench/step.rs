@@ -136,6 +136,13 @@ fn measure<'a>(device: &'a Device, net: &'a Trained, input: [usize; 3], args: &S
         times.push(milliseconds(start));
         launches_per_step = device.launches() - before;
     }
+    if args.profile {
+        device.start_profile()?;
+        for _ in 0..UNTIMED {
+            step()?;
+        }
+        eprintln!("{UNTIMED} steps:\n{}", device.finish_profile()?.table());
+    }
     let times = Times::of(&mut times);
     Ok(Line {
         net: net.name,

@@ -123,7 +123,8 @@ impl Product<'_> {
             relu: u32::from(self.relu),
         };
         let [f16, f16_result] = [self.a, out].map(|tensor| tensor.dtype() == DType::F16);
-        let launch = matmul::launch(&params, Quads { row_sums: sums.is_some(), ..quads }, f16, f16_result);
+        let int64 = out.device().info().features.int64;
+        let launch = matmul::launch(&params, Quads { row_sums: sums.is_some(), ..quads }, f16, f16_result, int64);
         let bindings = [
             a.binding,
             b.binding,
