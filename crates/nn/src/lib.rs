@@ -49,7 +49,7 @@ pub use layers::{
     AvgPool2d, Build, Conv2d, Conv2dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, Dropout, Flatten, Linear,
     LinearBuilder, MaxPool2d, ReLU, Sequential, SequentialBuilder, Sigmoid, Size2, Tanh,
 };
-pub use module::{Module, Parameters, Visitor};
+pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};
 pub use parameter::Parameter;
 pub use schedule::Schedule;

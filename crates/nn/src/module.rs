@@ -9,6 +9,19 @@ use crate::error::{Error, Result};
 use crate::parameter::Parameter;
 use crate::state::{self, LoadOptions, Loaded};
 
+/// Where a ReLU can be computed together with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReluFusion {
+    /// Nowhere: it is a layer of its own.
+    Apart,
+    /// The layer is a ReLU.
+    Itself,
+    /// Behind the layer, as behind a convolution.
+    Behind,
+    /// In front of the layer, as in front of max pooling.
+    InFront,
+}
+
 /// A network or a part of one.
 ///
 /// ```
@@ -47,6 +60,20 @@ pub trait Module: Send + Sync {
     /// Names the parameters (`v.param("weight", &self.weight)`) and the parts (`v.child("features", &self.features)`), in a fixed
     /// order.
     fn visit(&self, v: &mut Visitor<'_>);
+
+    /// Whether a ReLU next to this layer can be computed with it: [`Sequential`](crate::Sequential) asks.
+    fn relu_fusion(&self) -> ReluFusion {
+        ReluFusion::Apart
+    }
+
+    /// This layer and the ReLU on the side that [`Module::relu_fusion`] names, in fewer launches and with the same bits. Not
+    /// called where that is [`ReluFusion::Apart`] or [`ReluFusion::Itself`].
+    ///
+    /// # Errors
+    /// As [`Module::forward`].
+    fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+        self.forward(x)
+    }
 
     /// As [`Module::forward`], under the name of the field that holds this module: errors and GPU profiles then say which layer
     /// it was.
@@ -138,6 +165,14 @@ impl<M: Module + ?Sized> Module for Box<M> {
 
     fn visit(&self, v: &mut Visitor<'_>) {
         (**self).visit(v);
+    }
+
+    fn relu_fusion(&self) -> ReluFusion {
+        (**self).relu_fusion()
+    }
+
+    fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+        (**self).forward_with_relu(x)
     }
 }
 

@@ -216,3 +216,52 @@ fn errors_name_the_layer_and_the_arguments() {
     let error = told(network(&device).forward_as("features", &image).unwrap_err());
     assert!(error.starts_with("features.0: conv2d: "), "{error}");
 }
+
+/// A ReLU that `Sequential` cannot know as one.
+struct Apart;
+
+impl Module for Apart {
+    fn forward(&self, x: &Var) -> Result<Var> {
+        Ok(x.relu()?)
+    }
+
+    fn visit(&self, _: &mut Visitor<'_>) {}
+}
+
+impl Build for Apart {
+    type Module = Apart;
+
+    fn build(self, _: &Device, _: &Init) -> Result<Apart> {
+        Ok(self)
+    }
+}
+
+/// The result, the gradients of all parameters, and the launches that forward and backward took.
+fn step(model: &Sequential, x: &Tensor) -> (Vec<f32>, Vec<Vec<f32>>, u64) {
+    let before = x.device().launches();
+    let y = model.forward(&Tape::train().constant(x.clone())).unwrap();
+    let gradients = y.sum(&[], false).unwrap().backward().unwrap();
+    let launches = x.device().launches() - before;
+    let parameters = model.parameters().unique();
+    let values = |parameter: &Parameter| gradients.of(parameter.id()).unwrap().to_vec::<f32>().unwrap();
+    let gradients = parameters.iter().map(|(_, parameter)| values(parameter)).collect();
+    (y.tensor().to_vec().unwrap(), gradients, launches)
+}
+
+#[test]
+fn a_relu_next_to_a_layer_costs_no_launch_and_changes_no_bit() {
+    let device = device();
+    let build = |fused: bool| {
+        let relu = |layers: kiln_nn::SequentialBuilder| if fused { layers.layer(ReLU) } else { layers.layer(Apart) };
+        let layers = relu(Sequential::builder().layer(Conv2d::builder(3, 8, 3).padding(1))).layer(MaxPool2d::new(2));
+        let layers = relu(layers.layer(Conv2d::builder(8, 8, 3).padding(1)));
+        let layers = relu(layers.layer(Flatten).layer(Linear::builder(8 * 4 * 4, 12)));
+        relu(layers).layer(Linear::builder(12, 4)).build(&device, &Init::seed(7)).unwrap()
+    };
+    let x = Tensor::normal(&device, [4, 3, 8, 8], 0.0, 1.0, Random { seed: 1, stream: 0 }).unwrap();
+    let (fused, apart) = (step(&build(true), &x), step(&build(false), &x));
+    assert_eq!(fused.0, apart.0);
+    assert_eq!(fused.1, apart.1);
+    // Forward none of the first three is a launch of its own, backward not that of the pooling; the fourth has no layer left.
+    assert_eq!(apart.2 - fused.2, 4);
+}

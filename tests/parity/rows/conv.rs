@@ -1,6 +1,8 @@
 //! Convolution and its two gradients.
 
-use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_bias_grad, conv2d_weight_grad};
+use kiln_tensor::ops::conv::{
+    Conv2dOptions, conv2d_input_grad, conv2d_relu, conv2d_weight_bias_grad, conv2d_weight_grad,
+};
 use kiln_tensor::{DType, Tensor};
 
 use super::binary::zeros;
@@ -15,7 +17,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![forward(), input_grad(), weight_grad(), weight_bias_grad()]
+    vec![forward(), forward_relu(), input_grad(), weight_grad(), weight_bias_grad()]
 }
 
 fn options(conv: Conv2d) -> Conv2dOptions {
@@ -223,6 +225,47 @@ fn input_grad_case(label: String, inputs: Vec<Input>, shape: Vec<usize>, conv: C
             joined(|x| conv::conv2d_input_grad(&x[0], &x[1], &kept, conv), x, terms)
         },
     )
+}
+
+/// Negative results become 0; a result moves no further by that.
+fn rectified(expected: Expected) -> Expected {
+    Expected { value: expected.value.map(|v| v.max(0.0)), ..expected }
+}
+
+fn forward_relu() -> Row {
+    let cases = each(|problem, dtype| {
+        let inputs = [&problem.x, &problem.w, &problem.w[..1].to_vec()].map(|shape| problem.input(shape, dtype));
+        let conv = problem.conv;
+        let case = Case::new(
+            problem.label(dtype),
+            inputs.to_vec(),
+            move |x: &[Tensor]| conv2d_relu(&x[0], &x[1], Some(&x[2]), &options(conv)),
+            move |x| {
+                let terms = x[1].shape[1..].iter().product::<usize>() + 1;
+                rectified(joined(|x| conv::conv2d(&x[0], &x[1], x.get(2), conv), x, terms))
+            },
+        );
+        let case = case.differentiable(move |x| x[0].conv2d_relu(&x[1], Some(&x[2]), &options(conv)));
+        let mut case = problem.finish(case, dtype);
+        if dtype == F16 {
+            case.differentiable = None;
+        }
+        case
+    });
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "conv2d_relu: bias has shape [3], weight [6, 3, 5, 5]; needs a bias of [6], one value per output channel",
+            |d| {
+                let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], F32)?);
+                conv2d_relu(&x, &w, Some(&zeros(d, &[3], F32)?), &Conv2dOptions::default())
+            },
+        ),
+        wrong("conv2d_relu: input is i32; needs f32, f16: convert it by to_dtype", |d| {
+            let (x, w) = (zeros(d, &[1, 3, 8, 8], I32)?, zeros(d, &[6, 3, 5, 5], I32)?);
+            conv2d_relu(&x, &w, None, &Conv2dOptions::default())
+        }),
+    ]);
+    Row { name: "conv2d_relu", class: Class::Dot, gradient: LINEAR, cases, wrong }
 }
 
 fn input_grad() -> Row {

@@ -13,7 +13,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![matmul(), linear(), linear_weight_bias_grad()]
+    vec![matmul(), linear(), linear_relu(), linear_weight_bias_grad()]
 }
 
 /// As `Tensor::matmul`: a vector on the left is a row, on the right a column, and that axis is dropped.
@@ -181,6 +181,49 @@ fn linear() -> Row {
         }),
     ]);
     Row { name: "linear", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
+
+fn linear_relu() -> Row {
+    let all: [(&'static [usize], usize); 8] = [
+        (&[1], 1),
+        (&[63], 5),
+        (&[64, 65], 63),
+        (&[16, 120], 84),
+        (&[7, 36], 20),
+        (&[2, 3, 8], 4),
+        (&[0, 5], 4),
+        (&[3, 0], 4),
+    ];
+    let mut cases = Vec::new();
+    for (shape, out_features) in all {
+        let of = |shape: &[usize]| input(shape, Domain::Within(-1.0, 1.0));
+        let in_features = *shape.last().unwrap();
+        let case = Case::new(
+            format!("{shape:?} to {out_features}"),
+            vec![of(shape), of(&[out_features, in_features]), of(&[out_features])],
+            |x: &[Tensor]| matmul::linear_relu(&x[0], &x[1], Some(&x[2])),
+            move |x| {
+                let compute = |x: &[Array]| {
+                    let product = product(&x[0], &movement::transpose(&x[1], 0, 1));
+                    product.zip(&x[2], |p, b| p + b)
+                };
+                let magnitude = compute(&x.iter().map(Array::abs).collect::<Vec<_>>());
+                Expected::joined(compute(x).map(|y| y.max(0.0)), magnitude, in_features + 1)
+            },
+        );
+        cases.push(case.differentiable(|x| x[0].linear_relu(&x[1], Some(&x[2]))));
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "linear_relu: input has shape [2, 3], weight [4, 5]; the input's last axis must be 5: flatten the input or change \
+             in_features",
+            |d| matmul::linear_relu(&zeros(d, &[2, 3], F32)?, &zeros(d, &[4, 5], F32)?, None),
+        ),
+        wrong("linear_relu: weight has shape [5]; needs [out_features, in_features]", |d| {
+            matmul::linear_relu(&zeros(d, &[2, 5], F32)?, &zeros(d, &[5], F32)?, None)
+        }),
+    ]);
+    Row { name: "linear_relu", class: Class::Dot, gradient: LINEAR, cases, wrong }
 }
 
 /// The gradients of a fully connected layer's weight and bias, one after the other.

@@ -261,6 +261,12 @@ fn max_pool2d_relu() -> Row {
         let x = input(&problem.0, Domain::Within(-2.0, 0.5)).layout(problem.1).dtype(dtype);
         case(label(problem, dtype), x, problem.2)
     });
+    // The gradient where no two pixels tie; a single one would be 0, where ReLU has no slope.
+    for problem in problems(true).into_iter().filter(|problem| problem.0.iter().product::<usize>() != 1) {
+        let (x, pool) = (input(&problem.0, Domain::Distinct).layout(problem.1), problem.2);
+        let made = case(format!("distinct {}", label(&problem, F32)), x, pool);
+        cases.push(made.differentiable(move |x| x[0].max_pool2d_relu(&max_options(pool))));
+    }
     // Through either kernel: NaN is not made 0.
     let (nan, inf) = (f64::NAN, f64::INFINITY);
     let pixels = vec![1.0, nan, -inf, -inf, 0.0, 3.0, -2.0, -3.0, -inf, -inf, inf, nan];
@@ -272,7 +278,7 @@ fn max_pool2d_relu() -> Row {
         ));
     }
     let wrong = Wrongs::Calls(max_wrongs("max_pool2d_relu", |x, options| Ok(ops::max_pool2d_relu(x, options)?.values)));
-    Row { name: "pool::max_pool2d_relu", class: Class::Exact, gradient: NO_GRADIENT, cases, wrong }
+    Row { name: "max_pool2d_relu", class: Class::Exact, gradient: LINEAR, cases, wrong }
 }
 
 fn max_pool2d_relu_grad() -> Row {

@@ -1,8 +1,13 @@
 //! Convolution.
 
-use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_bias_grad, conv2d_weight_grad};
+use kiln_tensor::Tensor;
+use kiln_tensor::ops::conv::{
+    Conv2dOptions, conv2d_input_grad, conv2d_relu, conv2d_weight_bias_grad, conv2d_weight_grad,
+};
+use kiln_tensor::ops::pointwise::gradient::relu_grad;
 
 use crate::error::Result;
+use crate::saved::Saved;
 use crate::tape::Gradient;
 use crate::var::Var;
 
@@ -32,11 +37,36 @@ impl Var {
     /// As [`Tensor::conv2d`](kiln_tensor::Tensor::conv2d); [`Error::TwoTapes`](crate::Error::TwoTapes).
     pub fn conv2d(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
         let y = self.tensor().conv2d(weight.tensor(), bias.map(Var::tensor), options)?;
+        self.record_conv2d("conv2d", weight, bias, options, y, None)
+    }
+
+    /// ReLU of [`Var::conv2d`], in the launches of the convolution:
+    /// [`conv2d_relu`]. `dy` counts where the result is above 0.
+    ///
+    /// # Errors
+    /// As [`Var::conv2d`].
+    pub fn conv2d_relu(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
+        let y = conv2d_relu(self.tensor(), weight.tensor(), bias.map(Var::tensor), options)?;
+        let saved = Saved::new(&y);
+        self.record_conv2d("conv2d_relu", weight, bias, options, y, Some(saved))
+    }
+
+    /// Records a convolution, followed by a ReLU whose result was saved if there was one.
+    fn record_conv2d(
+        &self,
+        op: &'static str,
+        weight: &Var,
+        bias: Option<&Var>,
+        options: &Conv2dOptions,
+        y: Tensor,
+        rectified: Option<Saved>,
+    ) -> Result<Var> {
         let (input_shape, weight_shape, options) = (*self.shape(), *weight.shape(), *options);
         let (x, w) = self.saved_crosswise(weight);
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
-        self.tape().record("conv2d", &inputs, y, move |dy, wants| {
+        self.tape().record(op, &inputs, y, move |dy, wants| {
+            let dy = &rectify_grad(rectified, dy)?;
             let dx = Gradient::when(wants[0], || Ok(conv2d_input_grad(dy, w.get()?, input_shape, &options)?))?;
             let mut gradients = vec![dx];
             match wants.get(2) {
@@ -54,5 +84,13 @@ impl Var {
             }
             Ok(gradients)
         })
+    }
+}
+
+/// The gradient before a ReLU whose result was saved; `dy` itself where there was none.
+pub(super) fn rectify_grad(rectified: Option<Saved>, dy: &Tensor) -> Result<Tensor> {
+    match rectified {
+        Some(y) => Ok(relu_grad(y.get()?, dy)?),
+        None => Ok(dy.clone()),
     }
 }

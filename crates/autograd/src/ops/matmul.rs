@@ -1,7 +1,9 @@
 //! Matrix products.
 
 use kiln_tensor::Tensor;
-use kiln_tensor::ops::matmul::linear_weight_bias_grad;
+use kiln_tensor::ops::matmul::{linear_relu, linear_weight_bias_grad};
+
+use super::conv::rectify_grad;
 
 use crate::error::Result;
 use crate::saved::Saved;
@@ -67,10 +69,33 @@ impl Var {
     /// As [`Tensor::linear`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let y = self.tensor().linear(weight.tensor(), bias.map(Var::tensor))?;
+        self.record_linear("linear", weight, bias, y, None)
+    }
+
+    /// ReLU of [`Var::linear`], in one launch: [`linear_relu`]. `dy` counts where the result is above 0.
+    ///
+    /// # Errors
+    /// As [`Var::linear`].
+    pub fn linear_relu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
+        let y = linear_relu(self.tensor(), weight.tensor(), bias.map(Var::tensor))?;
+        let saved = Saved::new(&y);
+        self.record_linear("linear_relu", weight, bias, y, Some(saved))
+    }
+
+    /// Records a fully connected layer, followed by a ReLU whose result was saved if there was one.
+    fn record_linear(
+        &self,
+        op: &'static str,
+        weight: &Var,
+        bias: Option<&Var>,
+        y: Tensor,
+        rectified: Option<Saved>,
+    ) -> Result<Var> {
         let (x, w) = self.saved_crosswise(weight);
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
-        self.tape().record("linear", &inputs, y, move |dy, wants| {
+        self.tape().record(op, &inputs, y, move |dy, wants| {
+            let dy = &rectify_grad(rectified, dy)?;
             let mut gradients = vec![Gradient::when(wants[0], || Ok(dy.matmul(w.get()?)?))?];
             match wants.get(2) {
                 Some(true) if wants[1] => {

@@ -1,6 +1,9 @@
 //! Pooling.
 
-use kiln_tensor::ops::pool::{AvgPool2dOptions, MaxPool2dOptions, avg_pool2d_grad, max_pool2d, max_pool2d_grad};
+use kiln_tensor::ops::pool::{
+    AvgPool2dOptions, MaxPool2dOptions, avg_pool2d_grad, max_pool2d, max_pool2d_grad, max_pool2d_relu,
+    max_pool2d_relu_grad,
+};
 
 use crate::error::Result;
 use crate::saved::Saved;
@@ -17,6 +20,20 @@ impl Var {
         let (shape, options, indices) = (*self.shape(), *options, Saved::new(&pooled.indices));
         self.record_unary("max_pool2d", pooled.values, move |dy| {
             Ok(max_pool2d_grad(dy, indices.get()?, shape, &options)?)
+        })
+    }
+
+    /// ReLU of max pooling, which is max pooling of ReLU, in one launch: [`max_pool2d_relu`]. Each `dy` whose result is above
+    /// 0 goes to where the largest was.
+    ///
+    /// # Errors
+    /// As [`Tensor::max_pool2d`](kiln_tensor::Tensor::max_pool2d).
+    pub fn max_pool2d_relu(&self, options: &MaxPool2dOptions) -> Result<Var> {
+        let pooled = max_pool2d_relu(self.tensor(), options)?;
+        let (shape, options) = (*self.shape(), *options);
+        let (indices, y) = (Saved::new(&pooled.indices), Saved::new(&pooled.values));
+        self.record_unary("max_pool2d_relu", pooled.values, move |dy| {
+            Ok(max_pool2d_relu_grad(dy, indices.get()?, y.get()?, shape, &options)?)
         })
     }
 

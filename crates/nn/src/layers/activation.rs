@@ -4,10 +4,10 @@ use kiln_autograd::Var;
 
 use crate::error::Result;
 use crate::layers::parameterless;
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 
 macro_rules! activation {
-    ($($(#[$doc:meta])* $layer:ident: $op:ident;)*) => {
+    ($($(#[$doc:meta])* $layer:ident: $op:ident, $fusion:ident;)*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +16,10 @@ macro_rules! activation {
             impl Module for $layer {
                 fn forward(&self, x: &Var) -> Result<Var> {
                     Ok(x.$op()?)
+                }
+
+                fn relu_fusion(&self) -> ReluFusion {
+                    ReluFusion::$fusion
                 }
 
                 fn visit(&self, _: &mut Visitor<'_>) {}
@@ -28,9 +32,9 @@ macro_rules! activation {
 
 activation! {
     /// `y = max(x, 0)`, for each element (Nair & Hinton 2010).
-    ReLU: relu;
+    ReLU: relu, Itself;
     /// `y = 1 / (1 + e^-x)`, for each element.
-    Sigmoid: sigmoid;
+    Sigmoid: sigmoid, Apart;
     /// `y = tanh x`, for each element.
-    Tanh: tanh;
+    Tanh: tanh, Apart;
 }

@@ -7,7 +7,7 @@ use kiln_tensor::ops::conv::Conv2dOptions;
 use crate::error::{Error, Result};
 use crate::init::{Init, Initializer};
 use crate::layers::{Build, Size2};
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 use crate::parameter::Parameter;
 
 /// Two-dimensional convolution: input `[n, in, h, w]`, weight `[out, in / groups, kh, kw]`, bias `[out]`, output
@@ -81,6 +81,15 @@ impl Module for Conv2d {
     fn forward(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
         Ok(x.conv2d(&self.weight.on(x.tape()), bias.as_ref(), &self.options)?)
+    }
+
+    fn relu_fusion(&self) -> ReluFusion {
+        ReluFusion::Behind
+    }
+
+    fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+        let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
+        Ok(x.conv2d_relu(&self.weight.on(x.tape()), bias.as_ref(), &self.options)?)
     }
 
     fn visit(&self, v: &mut Visitor<'_>) {

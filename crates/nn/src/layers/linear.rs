@@ -6,7 +6,7 @@ use kiln_tensor::Device;
 use crate::error::{Error, Result};
 use crate::init::{Init, Initializer};
 use crate::layers::Build;
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 use crate::parameter::Parameter;
 
 /// `y = x W^T + b`: input `[..., in]`, weight `[out, in]`, bias `[out]`, output `[..., out]`.
@@ -62,6 +62,15 @@ impl Module for Linear {
     fn forward(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
         Ok(x.linear(&self.weight.on(x.tape()), bias.as_ref())?)
+    }
+
+    fn relu_fusion(&self) -> ReluFusion {
+        ReluFusion::Behind
+    }
+
+    fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+        let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
+        Ok(x.linear_relu(&self.weight.on(x.tape()), bias.as_ref())?)
     }
 
     fn visit(&self, v: &mut Visitor<'_>) {

@@ -5,7 +5,7 @@ use kiln_tensor::ops::pool::{AvgPool2dOptions, MaxPool2dOptions};
 
 use crate::error::Result;
 use crate::layers::{Size2, parameterless};
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 
 /// The largest element of each window: `[n, c, h, w]` to `[n, c, (h + 2 padding - dilation (kh - 1) - 1) / stride + 1, ...]`, rounded
 /// down, or up in ceil mode. What lies outside of the image never wins.
@@ -63,6 +63,14 @@ impl MaxPool2d {
 impl Module for MaxPool2d {
     fn forward(&self, x: &Var) -> Result<Var> {
         Ok(x.max_pool2d(&self.options)?)
+    }
+
+    fn relu_fusion(&self) -> ReluFusion {
+        ReluFusion::InFront
+    }
+
+    fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+        Ok(x.max_pool2d_relu(&self.options)?)
     }
 
     fn visit(&self, _: &mut Visitor<'_>) {}

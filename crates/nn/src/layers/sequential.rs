@@ -8,7 +8,7 @@ use kiln_tensor::Device;
 use crate::error::Result;
 use crate::init::Init;
 use crate::layers::Build;
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 
 /// Modules of which each gets the output of the one before. They are named `0`, `1`, ..., as in PyTorch.
 ///
@@ -45,6 +45,16 @@ impl Sequential {
         Sequential { layers, names }
     }
 
+    /// One layer, under its name, with the ReLU next to it or without.
+    fn layer(&self, at: usize, with_relu: bool, x: &Var) -> Result<Var> {
+        let (layer, name) = (&self.layers[at], &self.names[at]);
+        if !with_relu {
+            return layer.forward_as(name, x);
+        }
+        let _scope = x.tensor().device().scope(name);
+        layer.forward_with_relu(x).map_err(|error| error.in_layer(name))
+    }
+
     /// How many layers there are.
     pub fn len(&self) -> usize {
         self.layers.len()
@@ -59,8 +69,17 @@ impl Sequential {
 impl Module for Sequential {
     fn forward(&self, x: &Var) -> Result<Var> {
         let mut x = x.clone();
-        for (layer, name) in self.layers.iter().zip(&self.names) {
-            x = layer.forward_as(name, &x)?;
+        let mut at = 0;
+        while at < self.len() {
+            let fusion = |index: usize| self.layers.get(index).map_or(ReluFusion::Apart, |layer| layer.relu_fusion());
+            (x, at) = match [fusion(at), fusion(at + 1), fusion(at + 2)] {
+                // Between a convolution and a pooling it goes with the pooling, whose gradient then is the ReLU's as well.
+                [ReluFusion::Itself, ReluFusion::InFront, _] => (self.layer(at + 1, true, &x)?, at + 2),
+                [ReluFusion::Behind, ReluFusion::Itself, after] if after != ReluFusion::InFront => {
+                    (self.layer(at, true, &x)?, at + 2)
+                }
+                _ => (self.layer(at, false, &x)?, at + 1),
+            };
         }
         Ok(x)
     }

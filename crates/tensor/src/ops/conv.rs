@@ -250,26 +250,44 @@ impl Tensor {
     /// [`Error::Shape`] where channels, groups or sizes do not fit; [`Error::Argument`] for a stride, dilation or group count of 0;
     /// [`Error::DType`]; [`Error::Gpu`].
     pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
-        const OP: &str = "conv2d";
-        check_operands(OP, (self, "input"), (weight, "weight"))?;
-        let sizes = Sizes::new(OP, self.shape(), weight.shape(), options)?;
-        if let Some(bias) = bias {
-            check_operands(OP, (self, "input"), (bias, "bias"))?;
-            if bias.shape().dims() != [sizes.k * sizes.groups()] {
-                return Err(Error::shape(
-                    OP,
-                    format!(
-                        "bias has shape {}, weight {}; needs a bias of [{}], one value per output channel",
-                        bias.shape(),
-                        weight.shape(),
-                        sizes.k * sizes.groups()
-                    ),
-                ));
-            }
-        }
-        let bias = bias.map(Tensor::contiguous).transpose()?;
-        forward(&self.contiguous()?, &weight.contiguous()?, bias.as_ref(), &sizes)
+        convolve("conv2d", self, weight, bias, false, options)
     }
+}
+
+/// ReLU of a convolution, in the launches of the convolution: the larger of [`Tensor::conv2d`] and 0.
+///
+/// # Errors
+/// As [`Tensor::conv2d`].
+pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
+    convolve("conv2d_relu", x, weight, bias, true, options)
+}
+
+fn convolve(
+    op: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    relu: bool,
+    options: &Conv2dOptions,
+) -> Result<Tensor> {
+    check_operands(op, (x, "input"), (weight, "weight"))?;
+    let sizes = Sizes::new(op, x.shape(), weight.shape(), options)?;
+    if let Some(bias) = bias {
+        check_operands(op, (x, "input"), (bias, "bias"))?;
+        if bias.shape().dims() != [sizes.k * sizes.groups()] {
+            return Err(Error::shape(
+                op,
+                format!(
+                    "bias has shape {}, weight {}; needs a bias of [{}], one value per output channel",
+                    bias.shape(),
+                    weight.shape(),
+                    sizes.k * sizes.groups()
+                ),
+            ));
+        }
+    }
+    let bias = bias.map(Tensor::contiguous).transpose()?;
+    forward(&x.contiguous()?, &weight.contiguous()?, bias.as_ref(), relu, &sizes)
 }
 
 /// Cuts a batch in two for operands that are too large to bind.
@@ -278,20 +296,20 @@ fn halves(tensor: &Tensor) -> Result<[Tensor; 2]> {
     Ok([tensor.narrow(0, 0, n / 2)?, tensor.narrow(0, n / 2, n - n / 2)?])
 }
 
-fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) -> Result<Tensor> {
+fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool, sizes: &Sizes) -> Result<Tensor> {
     if sizes.n > 1 && !(sizes.fits(sizes.input(), x) && sizes.fits(sizes.output(), x)) {
         let [x0, x1] = halves(x)?;
-        let half = |x: &Tensor| forward(x, weight, bias, &Sizes { n: x.shape()[0], ..*sizes });
+        let half = |x: &Tensor| forward(x, weight, bias, relu, &Sizes { n: x.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&x0)?, &half(&x1)?], 0);
     }
     if let Some(winograd) = sizes.winograd(x.device(), Direction::Forward) {
-        return winograd.forward(x, weight, bias, false);
+        return winograd.forward(x, weight, bias, relu);
     }
     if let Some(problem) = sizes.depthwise(x.device()) {
-        return depthwise::forward(x, weight, bias, false, &problem);
+        return depthwise::forward(x, weight, bias, relu, &problem);
     }
     if let Some(direct) = sizes.direct(x) {
-        return direct.forward(x, weight, bias, false);
+        return direct.forward(x, weight, bias, relu);
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
@@ -301,7 +319,7 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, sizes: &Sizes) ->
         a: weight,
         b: x,
         bias: bias.map(|bias| (bias, Bias::Row)),
-        relu: false,
+        relu,
         a_along_k: true,
         b_along_k: false,
         params: Params {

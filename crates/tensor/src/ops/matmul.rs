@@ -153,63 +153,76 @@ fn dense<'a>(op: &'static str, a: &'a Tensor, b: &'a Tensor, bias: Option<(&'a T
     }
 }
 
-/// `x W^T + b`, fused: a fully connected layer's forward pass. `x` is `[rows, in]`, `weight` `[out, in]`, `bias` `[out]`.
-fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let (a, b) = (x.unsqueeze(0)?, weight.t()?.unsqueeze(0)?);
-    dense("linear", &a, &b, Some((bias, Bias::Column))).product()?.squeeze(0)
-}
-
 impl Tensor {
     /// A fully connected layer: `y = x W^T + b` with `x` of shape `[.., in]`, `weight` `[out, in]`, `bias` `[out]`.
     ///
     /// # Errors
     /// [`Error::Shape`] where `in` or `out` differ; [`Error::DType`]; [`Error::Gpu`].
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        const OP: &str = "linear";
-        self.check_device(OP, weight)?;
-        check_floats(OP, self, weight)?;
-        let features = self.shape().last().copied();
-        let [out_features, in_features] = weight.shape().dims().try_into().map_err(|_| {
-            Error::shape(OP, format!("weight has shape {}; needs [out_features, in_features]", weight.shape()))
-        })?;
-        if features != Some(in_features) {
+        affine("linear", self, weight, bias, false)
+    }
+}
+
+/// ReLU of a fully connected layer, in one launch: the larger of [`Tensor::linear`] and 0.
+///
+/// # Errors
+/// As [`Tensor::linear`].
+pub fn linear_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    affine("linear_relu", x, weight, bias, true)
+}
+
+fn affine(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+    x.check_device(op, weight)?;
+    check_floats(op, x, weight)?;
+    let features = x.shape().last().copied();
+    let [out_features, in_features] = weight.shape().dims().try_into().map_err(|_| {
+        Error::shape(op, format!("weight has shape {}; needs [out_features, in_features]", weight.shape()))
+    })?;
+    if features != Some(in_features) {
+        return Err(Error::shape(
+            op,
+            format!(
+                "input has shape {}, weight {}; the input's last axis must be {in_features}: flatten the input or change in_features",
+                x.shape(),
+                weight.shape()
+            ),
+        ));
+    }
+    if let Some(bias) = bias {
+        x.check_device(op, bias)?;
+        if bias.shape().dims() != [out_features] || bias.dtype() != x.dtype() {
             return Err(Error::shape(
-                OP,
+                op,
                 format!(
-                    "input has shape {}, weight {}; the input's last axis must be {in_features}: flatten the input or change in_features",
-                    self.shape(),
-                    weight.shape()
+                    "bias has shape {} of {}, weight {} of {}; needs a bias of [{out_features}] of {3}",
+                    bias.shape(),
+                    bias.dtype(),
+                    weight.shape(),
+                    weight.dtype()
                 ),
             ));
         }
-        if let Some(bias) = bias {
-            self.check_device(OP, bias)?;
-            if bias.shape().dims() != [out_features] || bias.dtype() != self.dtype() {
-                return Err(Error::shape(
-                    OP,
-                    format!(
-                        "bias has shape {} of {}, weight {} of {}; needs a bias of [{out_features}] of {3}",
-                        bias.shape(),
-                        bias.dtype(),
-                        weight.shape(),
-                        weight.dtype()
-                    ),
-                ));
-            }
-        }
-        let mut dims = self.shape().to_vec();
-        let rows = dims[..dims.len() - 1].iter().product::<usize>();
-        let last = dims.len() - 1;
-        dims[last] = out_features;
-        let x = self.reshape([rows, in_features])?;
-        let out_fits = (rows * out_features * self.dtype().size()) as u64 <= self.device().info().limits.binding_bytes;
-        let product = match bias {
-            Some(bias) if x.fits() && weight.fits() && out_fits => linear(&x, weight, &bias.contiguous()?)?,
-            Some(bias) => x.matmul(&weight.t()?)?.add(bias)?,
-            None => x.matmul(&weight.t()?)?,
-        };
-        product.reshape(dims)
     }
+    let mut dims = x.shape().to_vec();
+    let rows = dims[..dims.len() - 1].iter().product::<usize>();
+    let last = dims.len() - 1;
+    dims[last] = out_features;
+    let flat = x.reshape([rows, in_features])?;
+    let out_fits = (rows * out_features * x.dtype().size()) as u64 <= x.device().info().limits.binding_bytes;
+    if flat.fits() && weight.fits() && out_fits {
+        let bias = bias.map(Tensor::contiguous).transpose()?;
+        let (a, b) = (flat.unsqueeze(0)?, weight.t()?.unsqueeze(0)?);
+        let bias = bias.as_ref().map(|bias| (bias, Bias::Column));
+        return Product { relu, ..dense(op, &a, &b, bias) }.product()?.reshape(dims);
+    }
+    let mut product = flat.matmul(&weight.t()?)?;
+    if let Some(bias) = bias {
+        product = product.add(bias)?;
+    }
+    if relu {
+        product = product.relu()?;
+    }
+    product.reshape(dims)
 }
 
 /// The gradients of [`Tensor::linear`] with respect to its weight and bias: `dw[o, i] = sum over rows of dy[row, o] x[row, i]`
