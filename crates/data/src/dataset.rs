@@ -3,9 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::color::Adjust;
 use crate::error::{Error, Result};
+use crate::image::Image;
 use crate::loader::Loader;
 use crate::random::SplitMix64;
+use crate::transform::Transforms;
 
 /// Where a [`Dataset`]'s samples come from: memory, a folder of images, a database.
 ///
@@ -13,7 +16,7 @@ use crate::random::SplitMix64;
 /// holds every sample; which of them a dataset uses, and in which order, is not its concern.
 ///
 /// ```
-/// use kiln_data::{Dataset, Error, Source};
+/// use kiln_data::{Dataset, Error, Image, Source};
 ///
 /// /// Grey squares, as bright as their index.
 /// struct Squares;
@@ -25,9 +28,9 @@ use crate::random::SplitMix64;
 ///     fn label(&self, index: usize) -> u32 {
 ///         (index >= 100) as u32
 ///     }
-///     fn read(&self, index: usize, image: &mut [u8]) -> Result<(), Error> {
-///         image.fill(u8::try_from(index).map_err(|error| Error::source(format!("square {index}"), error))?);
-///         Ok(())
+///     fn read(&self, index: usize) -> Result<Image, Error> {
+///         let grey = u8::try_from(index).map_err(|error| Error::source(format!("square {index}"), error))?;
+///         Image::planar([1, 8, 8], &[grey; 64])
 ///     }
 /// }
 ///
@@ -47,21 +50,28 @@ pub trait Source: Send + Sync {
     /// The label of sample `index`, which is below [`len`](Source::len).
     fn label(&self, index: usize) -> u32;
 
-    /// Writes the pixels of sample `index` to `image`: channel, row, column; exactly the dataset's c * h * w bytes.
+    /// Reads the image of sample `index`.
     ///
     /// # Errors
     ///
     /// Whatever keeps the sample from being read; [`Error::source`] wraps errors of other kinds.
-    fn read(&self, index: usize, image: &mut [u8]) -> Result<()>;
+    fn read(&self, index: usize) -> Result<Image>;
+
+    /// What sample `index` is called in errors: its file, if it has one.
+    fn name(&self, index: usize) -> String {
+        format!("sample {index}")
+    }
 }
 
 /// One image and its label.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The pixels: channel, row, column.
     pub image: Vec<u8>,
     /// The number of its class.
     pub label: u32,
+    /// What the dataset's transforms leave to a GPU.
+    pub adjust: Adjust,
 }
 
 /// The two parts that most sets come in.
@@ -91,6 +101,12 @@ pub struct Dataset {
     source: Arc<dyn Source>,
     /// The samples of the source that belong to this dataset; `None`: all, in order.
     selection: Option<Arc<[usize]>>,
+    /// Of the source's images.
+    channels: usize,
+    /// The size [h, w] of all of the source's images; `None` where each has its own.
+    size: Option<[usize; 2]>,
+    transforms: Arc<Transforms>,
+    /// After the transforms.
     shape: [usize; 3],
     classes: Arc<[String]>,
 }
@@ -102,6 +118,18 @@ impl fmt::Debug for Dataset {
             .field("shape", &self.shape)
             .field("classes", &self.classes)
             .finish_non_exhaustive()
+    }
+}
+
+impl ChannelStats {
+    /// Those of ImageNet's training images, which torchvision's weights are made with.
+    pub fn imagenet() -> ChannelStats {
+        ChannelStats { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+    }
+
+    /// Those of CIFAR-10's training images.
+    pub fn cifar10() -> ChannelStats {
+        ChannelStats { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] }
     }
 }
 
@@ -119,6 +147,33 @@ impl Dataset {
         if pixels_of(&shape).is_none_or(|pixels| pixels == 0) {
             return Err(Error::DatasetShape { shape: shape.to_vec() });
         }
+        let [channels, height, width] = shape;
+        Dataset::over(Arc::new(source), channels, Some([height, width]), classes, Transforms::new())
+    }
+
+    /// A dataset over a source whose images have sizes of their own, each of `channels` channels. The transforms bring them to one
+    /// size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transforms`] for transforms that leave sizes as they are or cannot be done, [`Error::Label`] for a label without a
+    /// class.
+    pub fn of_any_size(
+        source: impl Source + 'static,
+        channels: usize,
+        transforms: Transforms,
+        classes: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Result<Dataset> {
+        Dataset::over(Arc::new(source), channels, None, classes, transforms)
+    }
+
+    fn over(
+        source: Arc<dyn Source>,
+        channels: usize,
+        size: Option<[usize; 2]>,
+        classes: impl IntoIterator<Item = impl Into<String>>,
+        transforms: Transforms,
+    ) -> Result<Dataset> {
         let classes: Arc<[String]> = classes.into_iter().map(Into::into).collect();
         for index in 0..source.len() {
             let label = source.label(index);
@@ -126,7 +181,28 @@ impl Dataset {
                 return Err(Error::Label { index, label, classes: classes.len() });
             }
         }
-        Ok(Dataset { source: Arc::new(source), selection: None, shape, classes })
+        let shape = [channels, 0, 0];
+        let untransformed =
+            Dataset { source, selection: None, channels, size, transforms: Arc::default(), shape, classes };
+        untransformed.transforms(transforms)
+    }
+
+    /// The same samples with other transforms, instead of those that it has. Its images are then of another [`shape`](Self::shape).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transforms`] for transforms that leave sizes as they are where each image has its own, or that cannot be done.
+    pub fn transforms(&self, transforms: Transforms) -> Result<Dataset> {
+        let Some([height, width]) = transforms.output(self.channels, self.size)? else {
+            return Err(Error::Transforms {
+                message: "images of different sizes keep them; end with a crop or with resize_to".to_owned(),
+            });
+        };
+        let shape = [self.channels, height, width];
+        if pixels_of(&shape).is_none_or(|pixels| pixels == 0) {
+            return Err(Error::DatasetShape { shape: shape.to_vec() });
+        }
+        Ok(Dataset { transforms: Arc::new(transforms), shape, ..self.clone() })
     }
 
     /// A dataset of images in memory: `images` holds n * c * h * w bytes in this order, `shape` is [n, c, h, w].
@@ -156,7 +232,7 @@ impl Dataset {
         if labels.len() != n {
             return Err(Error::DatasetLength { shape, what: "labels", needed: n, given: labels.len() });
         }
-        Dataset::new(Memory { images, labels }, [c, h, w], classes)
+        Dataset::new(Memory { images, labels, shape: [c, h, w] }, [c, h, w], classes)
     }
 
     /// The number of samples.
@@ -195,7 +271,7 @@ impl Dataset {
         (0..self.len()).map(|index| self.source.label(self.in_source(index)))
     }
 
-    /// Reads one sample.
+    /// Reads one sample. Of random transforms it is what the first epoch of an unshuffled loader gives.
     ///
     /// # Errors
     ///
@@ -205,8 +281,8 @@ impl Dataset {
             return Err(Error::Index { index, len: self.len() });
         }
         let mut image = self.image_buffer()?;
-        let label = self.read(index, &mut image)?;
-        Ok(Sample { image, label })
+        let (label, adjust) = self.read(index, (0, 0), &mut image)?;
+        Ok(Sample { image, label, adjust })
     }
 
     /// Two datasets out of this one: the first gets `round(fraction * len)` samples, chosen by `seed`, the second the others.
@@ -236,7 +312,43 @@ impl Dataset {
         Ok((self.select(order), self.select(second)))
     }
 
-    /// Mean and standard deviation of each channel, computed exactly in whole numbers over every pixel.
+    /// As [`split`](Self::split), but class by class: the first dataset gets `round(fraction * count)` of each class, and where a
+    /// class has two samples or more, both get at least one.
+    ///
+    /// ```
+    /// let data = kiln_data::FashionMnist::embedded()?;
+    /// let (_, validation) = data.train().split_by_class(0.9, 42)?;
+    /// assert_eq!(validation.labels().filter(|&label| label == 3).count(), 100);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Fraction`] unless `fraction` is from 0 to 1.
+    pub fn split_by_class(&self, fraction: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+        if !(0.0..=1.0).contains(&fraction) {
+            return Err(Error::Fraction { fraction });
+        }
+        let mut of_class = vec![Vec::new(); self.classes.len()];
+        for (index, label) in self.labels().enumerate() {
+            of_class[label as usize].push(self.in_source(index));
+        }
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (class, mut members) in of_class.into_iter().enumerate() {
+            SplitMix64::stream(seed, class as u64).shuffle(&mut members);
+            let inner = fraction > 0.0 && fraction < 1.0 && members.len() > 1;
+            let share = (members.len() as f64 * fraction).round() as usize;
+            let share = if inner { share.clamp(1, members.len() - 1) } else { share.min(members.len()) };
+            second.extend(members.split_off(share));
+            first.extend(members);
+        }
+        first.sort_unstable();
+        second.sort_unstable();
+        Ok((self.select(first), self.select(second)))
+    }
+
+    /// Mean and standard deviation of each channel, computed exactly in whole numbers over every pixel, after the dataset's
+    /// transforms but without what these leave to a GPU.
     ///
     /// ```
     /// let stats = kiln_data::FashionMnist::embedded()?.train().channel_stats()?;
@@ -255,7 +367,7 @@ impl Dataset {
         let mut sums = vec![(0u128, 0u128); channels];
         let mut image = self.image_buffer()?;
         for index in 0..self.len() {
-            self.read(index, &mut image)?;
+            self.read(index, (0, 0), &mut image)?;
             for (channel, (sum, squares)) in image.chunks_exact(height * width).zip(&mut sums) {
                 // A plane has fewer than 2^47 bytes on any machine: 2^16 times that fits in 64 bits.
                 *sum += u128::from(channel.iter().map(|&byte| u64::from(byte)).sum::<u64>());
@@ -297,11 +409,30 @@ impl Dataset {
         self.selection.as_ref().map_or(index, |selection| selection[index])
     }
 
-    /// Reads the pixels of sample `index`, which is below the length, and returns its label.
-    pub(crate) fn read(&self, index: usize, image: &mut [u8]) -> Result<u32> {
+    /// Whether the transforms leave something to a GPU.
+    pub(crate) fn adjusts(&self) -> bool {
+        self.transforms.adjusts()
+    }
+
+    /// Writes sample `index`, which is below the length, as channel, row, column. What is random in its transforms follows from
+    /// the seed, the epoch and the sample's place in the source.
+    pub(crate) fn read(&self, index: usize, (seed, epoch): (u64, u64), planes: &mut [u8]) -> Result<(u32, Adjust)> {
         let index = self.in_source(index);
-        self.source.read(index, image)?;
-        Ok(self.source.label(index))
+        let image = self.source.read(index)?;
+        let shape = image.shape();
+        let expected = self.size.map_or([self.channels, shape[1], shape[2]], |[h, w]| [self.channels, h, w]);
+        if shape != expected {
+            return Err(Error::ImageShape {
+                what: self.source.name(index),
+                given: format!("{shape:?} (channels, height, width)"),
+                needed: format!("{expected:?}"),
+                advice: "let the source give what the dataset was made with",
+            });
+        }
+        let mut random = SplitMix64::sample(seed, epoch, index as u64);
+        let drawn = self.transforms.apply(image, &mut random, &|| self.source.name(index))?;
+        drawn.image.write_planes(drawn.flip, planes);
+        Ok((self.source.label(index), drawn.adjust))
     }
 
     fn select(&self, selection: Vec<usize>) -> Dataset {
@@ -313,6 +444,7 @@ impl Dataset {
 struct Memory {
     images: Vec<u8>,
     labels: Vec<u32>,
+    shape: [usize; 3],
 }
 
 impl Source for Memory {
@@ -324,10 +456,9 @@ impl Source for Memory {
         self.labels[index]
     }
 
-    fn read(&self, index: usize, image: &mut [u8]) -> Result<()> {
-        let start = index * image.len();
-        image.copy_from_slice(&self.images[start..start + image.len()]);
-        Ok(())
+    fn read(&self, index: usize) -> Result<Image> {
+        let bytes: usize = self.shape.iter().product();
+        Image::planar(self.shape, &self.images[index * bytes..(index + 1) * bytes])
     }
 }
 

@@ -154,6 +154,117 @@ pub enum Error {
         advice: &'static str,
     },
 
+    /// The pixels given for an image do not fill its shape.
+    #[error("image: {given} pixels for the shape {shape:?}; pass channels * height * width of them, at least one")]
+    ImagePixels {
+        /// The shape [c, h, w].
+        shape: [usize; 3],
+        /// How many are given.
+        given: usize,
+    },
+
+    /// Transforms that cannot be done, or not on these images.
+    #[error("transforms: {message}")]
+    Transforms {
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+
+    /// A loader's settings that cannot be.
+    #[error("loader: {message}")]
+    Loader {
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+
+    /// Not one readable image was left in a whole epoch.
+    #[error("loader: none of {samples} samples could be read, the last one because: {last}; check the dataset's files")]
+    NothingReadable {
+        /// How many were tried.
+        samples: usize,
+        /// Why the last one could not be read.
+        last: String,
+    },
+
+    /// A folder of class folders without any.
+    #[error(
+        "{folder}: has no class folders; pass a folder that holds a folder of images for each class, or such in train and val \
+         or test"
+    )]
+    NoClasses {
+        /// The folder.
+        folder: String,
+    },
+
+    /// A set of a single class, which there is nothing to tell from.
+    #[error("{what}: has only one class, {class:?}; pass at least two")]
+    OneClass {
+        /// The folder or file.
+        what: String,
+        /// The class.
+        class: String,
+    },
+
+    /// A class folder without files.
+    #[error("{folder}: this class has no files; put images into its folder or remove it")]
+    EmptyClass {
+        /// The class's folder.
+        folder: String,
+    },
+
+    /// A class of the test part that the training part does not have.
+    #[error("{folder}: the training part has no class {class:?}; give both parts the same classes")]
+    UnknownClass {
+        /// The test part's folder.
+        folder: String,
+        /// The class.
+        class: String,
+    },
+
+    /// A CSV file that is not a list of paths and labels.
+    #[error("{file}, line {line}: {message}")]
+    Csv {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: u64,
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+
+    /// A folder lacks a file of CIFAR's binary version.
+    #[error("{folder}: has no {name}; pass the folder that holds the files of the set's binary version")]
+    MissingCifarFile {
+        /// The folder.
+        folder: String,
+        /// The file's name.
+        name: String,
+    },
+
+    /// A CIFAR file that does not hold whole records.
+    #[error(
+        "{file}: holds {given} bytes, needs a multiple of {record}, at least one and at most {limit} bytes; fetch the file again"
+    )]
+    CifarSize {
+        /// The file.
+        file: String,
+        /// Its bytes.
+        given: u64,
+        /// The bytes of a record.
+        record: u64,
+        /// The most that is read.
+        limit: u64,
+    },
+
+    /// An image that a transform cannot be applied to.
+    #[error("{what}: {message}")]
+    Transform {
+        /// Which image.
+        what: String,
+        /// What was given, what is needed, what to change.
+        message: String,
+    },
+
     /// The pixels or labels given for a dataset do not fill its shape.
     #[error("dataset: shape {shape:?} needs {needed} {what}, {given} are given; pass as many as the shape says")]
     DatasetLength {

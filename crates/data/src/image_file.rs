@@ -4,11 +4,11 @@ use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{Error, Result};
+use crate::image::Image;
 
 /// The largest width or height of an image that is decoded, in pixels.
 pub const MAX_IMAGE_SIDE: u32 = 16_384;
@@ -98,6 +98,10 @@ impl ImageFile {
         reader.limits(limits.clone());
         let mut decoder = reader.into_decoder().map_err(damaged)?;
         let (width, height) = decoder.dimensions();
+        if width == 0 || height == 0 {
+            let source = format!("it declares {width}x{height} pixels").into();
+            return Err(Error::ImageDecode { file: name.to_owned(), format, source });
+        }
         if width.max(height) > MAX_IMAGE_SIDE || decoder.total_bytes() > MAX_IMAGE_BYTES {
             return Err(Error::ImageTooLarge {
                 file: name.to_owned(),
@@ -153,23 +157,21 @@ impl ImageFile {
     /// [`Error::ImageOutput`] unless there are 1 or 3 channels and sides from 1 to [`MAX_OUTPUT_SIDE`].
     pub fn pixels(&self, shape: [usize; 3]) -> Result<Vec<u8>> {
         let [channels, height, width] = shape;
-        let side = |side: usize| (1..=MAX_OUTPUT_SIDE).contains(&side).then_some(side as u32);
-        match (channels, side(height), side(width)) {
-            (1, Some(height), Some(width)) => {
-                let grey = self.grey();
-                Ok(match grey.dimensions() == (width, height) {
-                    true => grey.into_raw(),
-                    false => imageops::resize(&grey, width, height, FilterType::Triangle).into_raw(),
-                })
-            }
-            (3, Some(height), Some(width)) => {
-                let mut rgb = self.image.to_rgb8();
-                if rgb.dimensions() != (width, height) {
-                    rgb = imageops::resize(&rgb, width, height, FilterType::Triangle);
-                }
-                Ok(planes(&rgb))
-            }
-            _ => Err(Error::ImageOutput { file: self.name.clone(), shape, max_side: MAX_OUTPUT_SIDE }),
+        let side = |side: usize| (1..=MAX_OUTPUT_SIDE).contains(&side);
+        if !(matches!(channels, 1 | 3) && side(height) && side(width)) {
+            return Err(Error::ImageOutput { file: self.name.clone(), shape, max_side: MAX_OUTPUT_SIDE });
+        }
+        let name = self.name.clone();
+        let image = self.clone().into_image(channels == 1)?;
+        Ok(image.resize(image.whole(), height, width, &name)?.planes())
+    }
+
+    /// The pixels in their own size, one channel or three, as [`pixels`](ImageFile::pixels) makes them.
+    pub(crate) fn into_image(self, grey: bool) -> Result<Image> {
+        let [height, width] = [self.height() as usize, self.width() as usize];
+        match grey {
+            true => Image::interleaved([1, height, width], self.grey().into_raw()),
+            false => Image::interleaved([3, height, width], self.image.into_rgb8().into_raw()),
         }
     }
 
@@ -191,11 +193,6 @@ fn check_file_size(name: &str, given: u64) -> Result<()> {
         return Err(Error::ImageFileSize { file: name.to_owned(), given, limit: MAX_IMAGE_BYTES });
     }
     Ok(())
-}
-
-/// Row, column, channel to channel, row, column.
-fn planes(rgb: &RgbImage) -> Vec<u8> {
-    (0..3).flat_map(|channel| rgb.as_raw().iter().skip(channel).step_by(3).copied()).collect()
 }
 
 fn format_name(format: ImageFormat) -> &'static str {
@@ -224,7 +221,8 @@ fn jpeg_is_cut_off(bytes: &[u8]) -> bool {
         match *rest {
             // Fill bytes may stand before a marker.
             [0xff, 0xff, ..] => rest = &rest[1..],
-            [0xff, START_OF_SCAN, ..] => return !rest.windows(2).any(|pair| pair == END_OF_IMAGE),
+            // From the end, where a whole file has it.
+            [0xff, START_OF_SCAN, ..] => return !rest.windows(2).rev().any(|pair| pair == END_OF_IMAGE),
             [0xff, _, high, low, ..] => {
                 let length = usize::from(u16::from_be_bytes([high, low]));
                 match rest.get(2 + length..) {

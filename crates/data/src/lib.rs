@@ -3,6 +3,8 @@
 //! - [`FashionMnist`]: a part of Fashion-MNIST inside the library, or the whole set from a folder.
 //! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
 //! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
+//! - [`Transforms`]: crops, flips and changes of colour. Geometry is done here, in `u8`; arithmetic on pixels is left to a GPU, as
+//!   numbers for each image ([`Adjust`], [`Mix`]).
 //! - [`Loader`]: batches in a seeded order, made ahead by worker threads.
 //! - [`ImageFile`]: one image file of any common format, brought to the size that a model wants.
 //!
@@ -20,16 +22,24 @@
 //! # Ok::<(), kiln_data::Error>(())
 //! ```
 
+mod color;
 mod dataset;
 mod error;
 mod fashion_mnist;
 pub mod idx;
+mod image;
 mod image_file;
 mod loader;
+mod mix;
 mod random;
+mod transform;
 
+pub use color::{Adjust, ColorJitter};
 pub use dataset::{ChannelStats, Dataset, Sample, Source, Splits};
 pub use error::{Error, Result};
 pub use fashion_mnist::FashionMnist;
+pub use image::Image;
 pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
-pub use loader::{Batch, Batches, Loader};
+pub use loader::{Batch, Batches, Loader, Skipped, Unreadable};
+pub use mix::Mix;
+pub use transform::Transforms;

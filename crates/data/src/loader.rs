@@ -5,12 +5,14 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::color::Adjust;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::mix::{Mix, Mixing};
 use crate::random::SplitMix64;
 
 /// Some samples side by side.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The pixels of all images: image, channel, row, column.
     pub images: Vec<u8>,
@@ -18,16 +20,40 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The label of each image.
     pub labels: Vec<u32>,
+    /// What a GPU is to do to each image; empty where the dataset's transforms leave nothing to it.
+    pub adjust: Vec<Adjust>,
+    /// How a GPU is to mix each image with another, if it is.
+    pub mix: Option<Mix>,
     /// The epoch, from 0.
     pub epoch: u64,
     /// The place of the batch in its epoch, from 0.
     pub index: usize,
 }
 
+/// A sample that could not be read and was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The sample in the dataset.
+    pub sample: usize,
+    /// Why, with the name of its file.
+    pub reason: String,
+}
+
+/// What a loader does about a sample that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Ends the iteration with its error.
+    #[default]
+    Fail,
+    /// Leaves it out, so that its batch is smaller, and notes it in [`Batches::skipped`].
+    Skip,
+}
+
 /// How a dataset is cut into batches. Made by [`Dataset::loader`]; [`epochs`](Loader::epochs) or
 /// [`epoch`](Loader::epoch) start it.
 ///
-/// The order of the samples depends on the seed and the epoch alone, never on the number of workers; so do the batches.
+/// The order of the samples depends on the seed and the epoch alone, and what is random in a sample's transforms on the seed, the
+/// epoch and the sample, never on the number of workers; so the batches are always the same.
 ///
 /// ```
 /// use kiln_data::Dataset;
@@ -51,15 +77,26 @@ pub struct Loader {
     drop_last: bool,
     workers: usize,
     prefetch: usize,
+    unreadable: Unreadable,
+    mixing: Mixing,
 }
 
 impl Loader {
     pub(crate) fn new(dataset: Dataset, batch_size: usize) -> Loader {
-        Loader { dataset, batch_size, seed: None, drop_last: false, workers: 1, prefetch: 4 }
+        Loader {
+            dataset,
+            batch_size,
+            seed: None,
+            drop_last: false,
+            workers: 1,
+            prefetch: 4,
+            unreadable: Unreadable::Fail,
+            mixing: Mixing::default(),
+        }
     }
 
     /// Puts the samples into another order in each epoch, decided by `seed` and the number of the epoch. Without it they
-    /// come in the dataset's order.
+    /// come in the dataset's order, and what is random in the transforms has the seed 0.
     pub fn shuffle(mut self, seed: u64) -> Loader {
         self.seed = Some(seed);
         self
@@ -85,6 +122,27 @@ impl Loader {
         self
     }
 
+    /// What to do about samples that cannot be read: [`Unreadable::Fail`] unless called.
+    pub fn unreadable(mut self, unreadable: Unreadable) -> Loader {
+        self.unreadable = unreadable;
+        self
+    }
+
+    /// Mixes images in pairs, and their labels likewise: [`Mix::Blend`] with shares of the beta distribution of `alpha` and
+    /// `alpha` (H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2017). With [`cutmix`](Loader::cutmix) as well, each
+    /// batch has one of the two.
+    pub fn mixup(mut self, alpha: f64) -> Loader {
+        self.mixing.mixup = Some(alpha);
+        self
+    }
+
+    /// Puts a rectangle of each image into another, and mixes their labels by area: [`Mix::Paste`] (S. Yun et al., "CutMix", 2019),
+    /// with shares as in [`mixup`](Loader::mixup).
+    pub fn cutmix(mut self, alpha: f64) -> Loader {
+        self.mixing.cutmix = Some(alpha);
+        self
+    }
+
     /// The number of batches in an epoch; 0 for an empty dataset.
     pub fn batches_per_epoch(&self) -> usize {
         let len = self.dataset.len();
@@ -100,7 +158,21 @@ impl Loader {
     /// Each item is a [`Result`]: a batch size of 0, a thread that cannot be started or a sample that cannot be read is
     /// an `Err` in its place, after which the iterator ends.
     pub fn epochs(&self, count: u64) -> Batches {
-        Batches::start(self, 0, count)
+        Batches::start(self, 0, count, 0)
+    }
+
+    /// What [`epochs`](Loader::epochs) gives from batch `batch` of epoch `epoch` on, as a run needs that was interrupted. A batch
+    /// beyond the end of an epoch is that of the next.
+    ///
+    /// ```
+    /// let loader = kiln_data::FashionMnist::embedded()?.test().loader(256).shuffle(42);
+    /// let all = loader.epochs(2).collect::<Result<Vec<_>, _>>()?;
+    /// let rest = loader.epochs_from(1, 3, 2).collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(rest, all[loader.batches_per_epoch() + 3..]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn epochs_from(&self, epoch: u64, batch: usize, count: u64) -> Batches {
+        Batches::start(self, epoch, count.saturating_sub(epoch), batch as u64)
     }
 
     /// The batches of epoch `epoch` alone: the same as those that [`epochs`](Loader::epochs) gives for it.
@@ -113,7 +185,7 @@ impl Loader {
     /// # Ok::<(), kiln_data::Error>(())
     /// ```
     pub fn epoch(&self, epoch: u64) -> Batches {
-        Batches::start(self, epoch, 1)
+        Batches::start(self, epoch, 1, 0)
     }
 }
 
@@ -127,23 +199,63 @@ pub struct Batches {
     /// Why nothing could be started; handed over as the first item.
     failed: Option<Error>,
     pool: Option<Pool>,
+    skipped: BTreeMap<usize, Skipped>,
+    /// Samples that were skipped since the last batch that had any.
+    skipped_since: usize,
 }
 
 impl Batches {
-    fn start(loader: &Loader, first_epoch: u64, epochs: u64) -> Batches {
+    fn start(loader: &Loader, first_epoch: u64, epochs: u64, first: u64) -> Batches {
         let per_epoch = loader.batches_per_epoch() as u64;
         let maker = Arc::new(Maker { loader: loader.clone(), first_epoch, per_epoch, orders: Mutex::default() });
         let end = per_epoch.saturating_mul(epochs);
-        let mut batches = Batches { maker, next: 0, end, failed: None, pool: None };
+        let next = first.min(end);
+        let mut batches =
+            Batches { maker, next, end, failed: None, pool: None, skipped: BTreeMap::new(), skipped_since: 0 };
         if loader.batch_size == 0 {
             batches.failed = Some(Error::BatchSize);
-        } else if loader.workers > 0 && end > 0 {
-            match Pool::start(&batches.maker, end) {
+        } else if let Err(error) = loader.mixing.check() {
+            batches.failed = Some(error);
+        } else if loader.workers > 0 && next < end {
+            match Pool::start(&batches.maker, next, end) {
                 Ok(pool) => batches.pool = Some(pool),
                 Err(error) => batches.failed = Some(error),
             }
         }
         batches
+    }
+
+    /// The samples that were left out so far, each once, in the dataset's order; see [`Unreadable::Skip`].
+    ///
+    /// ```
+    /// # let data = kiln_data::FashionMnist::embedded()?;
+    /// use kiln_data::Unreadable;
+    /// let mut batches = data.test().loader(64).unreadable(Unreadable::Skip).epochs(1);
+    /// for batch in batches.by_ref() {
+    ///     batch?;
+    /// }
+    /// for skipped in batches.skipped() {
+    ///     eprintln!("left out: {}", skipped.reason);
+    /// }
+    /// # assert_eq!(batches.skipped().count(), 0);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn skipped(&self) -> impl ExactSizeIterator<Item = &Skipped> {
+        self.skipped.values()
+    }
+
+    /// Keeps what was skipped. Fails where a whole epoch had nothing to read, which would otherwise pass for a short one.
+    fn note(&mut self, Made { batch, skipped }: Made) -> Result<Batch> {
+        if !batch.labels.is_empty() {
+            self.skipped_since = 0;
+        }
+        self.skipped_since += skipped.len();
+        if batch.labels.is_empty() && self.skipped_since >= self.maker.loader.dataset.len() {
+            let last = skipped.into_iter().last().map(|skipped| skipped.reason).unwrap_or_default();
+            return Err(Error::NothingReadable { samples: self.skipped_since, last });
+        }
+        self.skipped.extend(skipped.into_iter().map(|skipped| (skipped.sample, skipped)));
+        Ok(batch)
     }
 
     /// Ends the iteration: no further batch, no thread.
@@ -161,18 +273,24 @@ impl Iterator for Batches {
             self.finish();
             return Some(Err(error));
         }
-        if self.next == self.end {
-            return None;
+        while self.next < self.end {
+            let made = match &self.pool {
+                Some(pool) => pool.take(self.next),
+                None => self.maker.make(self.next),
+            };
+            self.next += 1;
+            match made.and_then(|made| self.note(made)) {
+                // Nothing of it could be read.
+                Ok(batch) if batch.labels.is_empty() => {}
+                batch => {
+                    if batch.is_err() {
+                        self.finish();
+                    }
+                    return Some(batch);
+                }
+            }
         }
-        let batch = match &self.pool {
-            Some(pool) => pool.take(self.next),
-            None => self.maker.make(self.next),
-        };
-        self.next += 1;
-        if batch.is_err() {
-            self.finish();
-        }
-        Some(batch)
+        None
     }
 
     /// At most the batches that are left: an error ends the iteration early.
@@ -198,13 +316,14 @@ struct Maker {
 }
 
 impl Maker {
-    fn make(&self, number: u64) -> Result<Batch> {
-        let Loader { dataset, batch_size, .. } = &self.loader;
+    fn make(&self, number: u64) -> Result<Made> {
+        let Loader { dataset, batch_size, unreadable, mixing, .. } = &self.loader;
         let epoch = self.first_epoch.saturating_add(number / self.per_epoch);
         let index = (number % self.per_epoch) as usize;
         let start = index * batch_size;
         let samples = (dataset.len() - start).min(*batch_size);
         let order = self.loader.seed.map(|seed| self.order(seed, epoch));
+        let seed = self.loader.seed.unwrap_or(0);
 
         let shape = dataset.shape();
         let no_memory = || Error::BatchMemory { samples, shape };
@@ -212,22 +331,46 @@ impl Maker {
         let bytes = samples.checked_mul(dataset.image_bytes()).ok_or_else(no_memory)?;
         images.try_reserve_exact(bytes).map_err(|_| no_memory())?;
         images.resize(bytes, 0);
-        let mut labels = Vec::with_capacity(samples);
-        for (place, image) in images.chunks_exact_mut(dataset.image_bytes()).enumerate() {
+        let mut batch = Batch {
+            images: Vec::new(),
+            shape: [samples, shape[0], shape[1], shape[2]],
+            labels: Vec::with_capacity(samples),
+            adjust: Vec::new(),
+            mix: None,
+            epoch,
+            index,
+        };
+        let mut skipped = Vec::new();
+        for place in 0..samples {
             let sample = order.as_ref().map_or(start + place, |order| order[start + place]);
+            let at = batch.labels.len() * dataset.image_bytes();
+            let image = &mut images[at..at + dataset.image_bytes()];
             // A panic must not pass for a batch that is never finished: the consumer would wait for it.
-            let label =
-                panic::catch_unwind(AssertUnwindSafe(|| dataset.read(sample, image))).unwrap_or_else(|panic| {
+            let read = panic::catch_unwind(AssertUnwindSafe(|| dataset.read(sample, (seed, epoch), image)))
+                .unwrap_or_else(|panic| {
                     let message = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
                         (Some(message), _) => (*message).to_owned(),
                         (_, Some(message)) => message.clone(),
                         _ => "a value that is no text".to_owned(),
                     };
                     Err(Error::SourcePanicked { index: dataset.in_source(sample), message })
-                })?;
-            labels.push(label);
+                });
+            match (read, unreadable) {
+                (Ok((label, adjust)), _) => {
+                    batch.labels.push(label);
+                    if dataset.adjusts() {
+                        batch.adjust.push(adjust);
+                    }
+                }
+                (Err(error), Unreadable::Fail) => return Err(error),
+                (Err(error), Unreadable::Skip) => skipped.push(Skipped { sample, reason: error.to_string() }),
+            }
         }
-        Ok(Batch { images, shape: [samples, shape[0], shape[1], shape[2]], labels, epoch, index })
+        batch.shape[0] = batch.labels.len();
+        images.truncate(batch.shape[0] * dataset.image_bytes());
+        batch.images = images;
+        batch.mix = mixing.draw(seed, (epoch, index), [shape[1], shape[2]]);
+        Ok(Made { batch, skipped })
     }
 
     /// The order of an epoch, computed by whoever needs it first.
@@ -245,6 +388,13 @@ impl Maker {
         *slot = Some((epoch, order.clone()));
         order
     }
+}
+
+/// A batch, and what is missing in it.
+#[derive(Debug)]
+struct Made {
+    batch: Batch,
+    skipped: Vec<Skipped>,
 }
 
 /// The worker threads and what they share with the consumer.
@@ -269,15 +419,16 @@ struct State {
     begin: u64,
     /// Batches that the consumer took.
     taken: u64,
-    done: BTreeMap<u64, Result<Batch>>,
+    done: BTreeMap<u64, Result<Made>>,
     stop: bool,
 }
 
 impl Pool {
-    fn start(maker: &Arc<Maker>, end: u64) -> Result<Pool> {
-        let shared = Arc::new(Shared { state: Mutex::default(), finished: Condvar::new(), room: Condvar::new() });
+    fn start(maker: &Arc<Maker>, first: u64, end: u64) -> Result<Pool> {
+        let state = Mutex::new(State { begin: first, taken: first, ..State::default() });
+        let shared = Arc::new(Shared { state, finished: Condvar::new(), room: Condvar::new() });
         let ahead = maker.loader.prefetch as u64;
-        let workers = (maker.loader.workers as u64).min(ahead).min(end);
+        let workers = (maker.loader.workers as u64).min(ahead).min(end - first);
         // Dropped on an error, it ends the threads that were started.
         let mut pool = Pool { shared, threads: Vec::new() };
         for worker in 0..workers as usize {
@@ -292,7 +443,7 @@ impl Pool {
     }
 
     /// Waits for batch `number`.
-    fn take(&self, number: u64) -> Result<Batch> {
+    fn take(&self, number: u64) -> Result<Made> {
         let mut state = lock(&self.shared.state);
         loop {
             if let Some(batch) = state.done.remove(&number) {

@@ -27,6 +27,11 @@ impl SplitMix64 {
         SplitMix64::new(mix(mix(seed.wrapping_add(GAMMA)).wrapping_add(stream).wrapping_add(GAMMA)))
     }
 
+    /// An own generator for each sample of each epoch, apart from the one that orders the epoch.
+    pub(crate) fn sample(seed: u64, epoch: u64, index: u64) -> SplitMix64 {
+        SplitMix64::stream(SplitMix64::stream(!seed, epoch).next(), index)
+    }
+
     pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GAMMA);
         mix(self.state)
@@ -40,6 +45,42 @@ impl SplitMix64 {
             let product = u128::from(self.next()) * u128::from(bound);
             if product as u64 >= unfair {
                 return (product >> 64) as u64;
+            }
+        }
+    }
+
+    /// An even number in 0..1, a multiple of 2^-53.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// An even number from `low` to `high`.
+    pub(crate) fn within(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.unit()
+    }
+
+    /// A number of the standard normal distribution (G. Box, M. Muller, 1958).
+    pub(crate) fn normal(&mut self) -> f64 {
+        // 1 - u is above 0, whose logarithm there is.
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// A number of the beta distribution with both parameters `alpha`, above 0.
+    pub(crate) fn symmetric_beta(&mut self, alpha: f64) -> f64 {
+        if alpha > 0.5 {
+            // Without rejection: G. Ulrich, "Computer generation of distributions on the m-sphere", 1984.
+            let radius = (1.0 - (1.0 - self.unit()).powf(2.0 / (2.0 * alpha - 1.0))).max(0.0).sqrt();
+            return 0.5 + 0.5 * radius * (std::f64::consts::TAU * self.unit()).cos();
+        }
+        // M. Joehnk, 1964; at these parameters more than half of the pairs are taken. In logarithms, since u^(1/alpha) may
+        // be too small for a number.
+        loop {
+            let (u, v) = ((1.0 - self.unit()).ln() / alpha, (1.0 - self.unit()).ln() / alpha);
+            let larger = u.max(v);
+            let sum = larger + ((u - larger).exp() + (v - larger).exp()).ln();
+            if sum <= 0.0 {
+                return (u - sum).exp();
             }
         }
     }
@@ -82,6 +123,29 @@ mod tests {
             counts[(random.below((3 << 62) + 1) % 3) as usize] += 1;
         }
         assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 5 * 82), "{counts:?}");
+    }
+
+    #[test]
+    fn numbers_have_the_moments_of_their_distributions() {
+        let mut random = SplitMix64::new(11);
+        let mut moments = |draw: &mut dyn FnMut(&mut SplitMix64) -> f64| {
+            let numbers: Vec<f64> = (0..40_000).map(|_| draw(&mut random)).collect();
+            let mean = numbers.iter().sum::<f64>() / 40_000.0;
+            (mean, numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 40_000.0)
+        };
+        let close = |(mean, variance): (f64, f64), needed: (f64, f64), what: &str| {
+            let off = ((mean - needed.0).abs(), (variance / needed.1 - 1.0).abs());
+            assert!(off.0 < 5.0 * (needed.1 / 40_000.0).sqrt() && off.1 < 0.05, "{what}: {mean} {variance}");
+        };
+        close(moments(&mut |r| r.normal()), (0.0, 1.0), "normal");
+        close(moments(&mut |r| r.within(-1.0, 3.0)), (1.0, 16.0 / 12.0), "even");
+        for alpha in [0.1, 0.2, 0.5, 0.6, 1.0, 4.0] {
+            close(
+                moments(&mut |r| r.symmetric_beta(alpha)),
+                (0.5, 0.25 / (2.0 * alpha + 1.0)),
+                &format!("beta {alpha}"),
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Datasets: shapes, labels, parts and statistics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use kiln_data::{Dataset, Error, Source};
+use kiln_data::{Dataset, Error, Image, Source};
 
 /// `n` images of 2 channels and 1x2 pixels; the first pixel is the index.
 fn numbered(n: usize) -> Dataset {
@@ -177,12 +177,11 @@ impl Source for Striped {
         index as u32 % 2
     }
 
-    fn read(&self, index: usize, image: &mut [u8]) -> Result<(), Error> {
+    fn read(&self, index: usize) -> Result<Image, Error> {
         if self.fails_at == Some(index) {
             return Err(Error::source(format!("stripe {index}"), "torn"));
         }
-        image.copy_from_slice(&[index as u8, 255]);
-        Ok(())
+        Image::planar([1, 1, 2], &[index as u8, 255])
     }
 }
 
@@ -192,4 +191,37 @@ fn a_source_of_the_users_own_is_read() {
     assert_eq!(data.get(2).unwrap().image, [2, 255]);
     assert_eq!(data.labels().collect::<Vec<_>>(), [0, 1, 0, 1]);
     assert_eq!(message(data.get(3)), "stripe 3: torn");
+}
+
+#[test]
+fn a_source_that_breaks_its_word_is_named() {
+    for (shape, channels) in [([1, 2, 2], 1), ([3, 1, 2], 3)] {
+        let data = Dataset::new(Striped { fails_at: None }, shape, ["a", "b"]).unwrap();
+        let needed = format!(
+            "sample 1: the images are [1, 1, 2] (channels, height, width), {shape:?} is needed; let the source give what the \
+             dataset was made with"
+        );
+        assert_eq!(message(data.get(1)), needed, "{channels}");
+    }
+}
+
+#[test]
+fn split_by_class_takes_its_part_of_each() {
+    // 34, 33 and 33 samples of the three classes.
+    let data = numbered(100);
+    let (first, second) = data.split_by_class(0.8, 7).unwrap();
+    let counts = |data: &Dataset| [0, 1, 2].map(|class| data.labels().filter(|&label| label == class).count());
+    assert_eq!((counts(&first), counts(&second)), ([27, 26, 26], [7, 7, 7]));
+    assert!(indices(&first).is_sorted());
+    let mut all = [indices(&first), indices(&second)].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<u8>>());
+    assert_eq!(indices(&data.split_by_class(0.8, 7).unwrap().0), indices(&first));
+    assert_ne!(indices(&data.split_by_class(0.8, 8).unwrap().0), indices(&first));
+
+    // Two samples of each: however small a fraction, either part gets one.
+    let (first, second) = numbered(6).split_by_class(0.01, 0).unwrap();
+    assert_eq!((counts(&first), counts(&second)), ([1; 3], [1; 3]));
+    assert_eq!(numbered(6).split_by_class(0.0, 0).unwrap().0.len(), 0);
+    assert_eq!(message(data.split_by_class(-0.1, 0)), "split: the fraction is -0.1; pass a number from 0 to 1");
 }

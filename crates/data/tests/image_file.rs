@@ -123,6 +123,17 @@ fn the_end_marker_of_a_jpeg_preview_does_not_count() {
     assert_eq!(error(&file[..file.len() - 100]), "f: the JPEG file has no end marker, it is cut off; fetch it again");
 }
 
+#[test]
+fn images_without_pixels_are_damaged() {
+    let mut gif = encode(&two_colours(), ImageFormat::Gif);
+    // The width of the screen, and of the first frame.
+    gif[6..8].fill(0);
+    assert_eq!(
+        error(&gif),
+        "f: the GIF file cannot be decoded: it declares 0x30 pixels; it is damaged or cut off, fetch or save it again"
+    );
+}
+
 /// A PNG of these sides whose pixels are not there.
 fn png_header(width: u32, height: u32, colour: u8) -> Vec<u8> {
     let mut bytes = png(GrayImage::new(1, 1));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use kiln_data::{Batch, Dataset, Error, Loader, Source};
+use kiln_data::{Batch, Dataset, Error, Image, Loader, Source, Unreadable};
 
 /// Images of one pixel, the index; the label is the index, too.
 fn numbered(n: usize) -> Dataset {
@@ -133,6 +133,8 @@ fn size_hint_counts_what_is_left() {
 enum Trouble {
     None,
     Error(usize),
+    /// From the first to before the second.
+    Torn(usize, usize),
     Panic(usize),
 }
 
@@ -152,14 +154,16 @@ impl Source for Watched {
         0
     }
 
-    fn read(&self, index: usize, image: &mut [u8]) -> Result<(), Error> {
+    fn read(&self, index: usize) -> Result<Image, Error> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         match self.trouble {
-            Trouble::Error(at) if at == index => return Err(Error::source(format!("sample {index}"), "torn")),
+            Trouble::Error(at) if at == index => Err(Error::source(format!("sample {index}"), "torn")),
+            Trouble::Torn(from, to) if (from..to).contains(&index) => {
+                Err(Error::source(format!("sample {index}"), "torn"))
+            }
             Trouble::Panic(at) if at == index => panic!("no sample {index}"),
-            _ => image.fill(index as u8),
+            _ => Image::planar([1, 1, 1], &[index as u8]),
         }
-        Ok(())
     }
 }
 
@@ -207,7 +211,7 @@ fn batches_beyond_memory_are_an_error() {
         fn label(&self, _: usize) -> u32 {
             0
         }
-        fn read(&self, _: usize, _: &mut [u8]) -> Result<(), Error> {
+        fn read(&self, _: usize) -> Result<Image, Error> {
             unreachable!()
         }
     }
@@ -284,13 +288,12 @@ impl Source for Gated {
         0
     }
 
-    fn read(&self, index: usize, image: &mut [u8]) -> Result<(), Error> {
+    fn read(&self, index: usize) -> Result<Image, Error> {
         let mut state = self.0.state.lock().unwrap();
         state.0 += 1;
         self.0.changed.notify_all();
         drop(self.0.changed.wait_while(state, |(_, allowed)| index >= *allowed).unwrap());
-        image.fill(index as u8);
-        Ok(())
+        Image::planar([1, 1, 1], &[index as u8])
     }
 }
 
@@ -327,4 +330,64 @@ fn parts_of_a_dataset_are_loaded() {
     let seen: BTreeSet<u32> = labels(&all(first.loader(2).shuffle(0).epochs(1))).into_iter().collect();
     assert_eq!(seen, first.labels().collect());
     assert!(second.labels().all(|label| !seen.contains(&label)));
+}
+
+#[test]
+fn a_run_goes_on_from_any_batch() {
+    let loader = numbered(23).loader(4).shuffle(9).mixup(0.4);
+    let all_batches = all(loader.epochs(3));
+    for (epoch, batch) in [(0, 0), (0, 5), (1, 0), (1, 3), (2, 5)] {
+        for workers in [0, 1, 2, 4] {
+            let rest = all(loader.clone().workers(workers).epochs_from(epoch, batch, 3));
+            assert_eq!(rest, all_batches[epoch as usize * 6 + batch..], "{epoch} {batch} {workers}");
+        }
+    }
+    // The end of an epoch is the start of the next; beyond the last there is nothing.
+    assert_eq!(all(loader.epochs_from(1, 6, 3)), all_batches[12..]);
+    assert_eq!(all(loader.epochs_from(2, 6, 3)), []);
+    assert_eq!(all(loader.epochs_from(7, 0, 3)), []);
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out_and_named() {
+    for workers in [0, 1, 3] {
+        // Samples 6 to 9: half of the second batch and of the third, and later, in batches of two, two whole ones.
+        let (data, _) = watched(20, Trouble::Torn(6, 10));
+        let mut batches = data.loader(4).workers(workers).unreadable(Unreadable::Skip).epochs(2);
+        let sizes: Vec<_> =
+            all(batches.by_ref()).iter().map(|batch| (batch.epoch, batch.index, batch.shape[0])).collect();
+        let epoch = |e| [(e, 0, 4), (e, 1, 2), (e, 2, 2), (e, 3, 4), (e, 4, 4)];
+        assert_eq!(sizes, [epoch(0), epoch(1)].concat());
+        let skipped: Vec<_> = batches.skipped().map(|skipped| (skipped.sample, skipped.reason.clone())).collect();
+        assert_eq!(skipped, (6..10).map(|i| (i, format!("sample {i}: torn"))).collect::<Vec<_>>());
+
+        let mut batches = data.loader(2).workers(workers).unreadable(Unreadable::Skip).epochs(1);
+        let kept = all(batches.by_ref());
+        assert_eq!(kept.iter().map(|batch| batch.index).collect::<Vec<_>>(), [0, 1, 2, 5, 6, 7, 8, 9]);
+        assert_eq!(kept[3].images, [10, 11]);
+        assert_eq!(batches.skipped().len(), 4);
+    }
+}
+
+#[test]
+fn an_epoch_of_which_nothing_can_be_read_is_an_error() {
+    let (data, _) = watched(10, Trouble::Torn(0, 10));
+    let mut batches = data.loader(4).unreadable(Unreadable::Skip).epochs(5);
+    assert_eq!(
+        batches.next().unwrap().unwrap_err().to_string(),
+        "loader: none of 10 samples could be read, the last one because: sample 9: torn; check the dataset's files"
+    );
+    assert!(batches.next().is_none());
+}
+
+#[test]
+fn mixes_that_cannot_be_are_an_error_in_the_first_place() {
+    for (loader, what) in [
+        (numbered(5).loader(2).mixup(0.0), "mixup with alpha 0"),
+        (numbered(5).loader(2).cutmix(f64::NAN), "cutmix with alpha NaN"),
+    ] {
+        let mut batches = loader.epochs(1);
+        assert_eq!(batches.next().unwrap().unwrap_err().to_string(), format!("loader: {what}; pass a number above 0"));
+        assert!(batches.next().is_none());
+    }
 }

@@ -1,0 +1,244 @@
+//! Decoded pixels, and what moves them: cropping, resizing, and the way to a model's planes.
+
+use fast_image_resize::images::{Image as Target, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use crate::error::{Error, Result};
+
+/// A decoded image of `u8`: row, column, channel, as decoders write it and filters want it. A batch has planes instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    height: usize,
+    width: usize,
+    channels: usize,
+    pixels: Vec<u8>,
+}
+
+/// A part of an image, in pixels of the whole. Only the position and size that a filter takes may be fractions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Region {
+    pub(crate) top: f64,
+    pub(crate) left: f64,
+    pub(crate) height: f64,
+    pub(crate) width: f64,
+}
+
+impl Image {
+    /// An image of `shape` [c, h, w] whose pixels lie as row, column, channel.
+    ///
+    /// ```
+    /// use kiln_data::Image;
+    /// let image = Image::interleaved([3, 1, 2], vec![255, 0, 0, 0, 0, 255])?;
+    /// assert_eq!(image.planes(), [255, 0, 0, 0, 0, 255]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ImagePixels`] if there are too few or too many pixels, or none.
+    pub fn interleaved(shape: [usize; 3], pixels: Vec<u8>) -> Result<Image> {
+        let [channels, height, width] = shape;
+        let needed = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+        if needed != Some(pixels.len()) || pixels.is_empty() {
+            return Err(Error::ImagePixels { shape, given: pixels.len() });
+        }
+        Ok(Image { height, width, channels, pixels })
+    }
+
+    /// An image of `shape` [c, h, w] whose pixels lie as channel, row, column.
+    ///
+    /// ```
+    /// use kiln_data::Image;
+    /// let image = Image::planar([3, 1, 2], &[255, 0, 0, 0, 0, 255])?;
+    /// assert_eq!(image, Image::interleaved([3, 1, 2], vec![255, 0, 0, 0, 0, 255])?);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::interleaved`].
+    pub fn planar(shape: [usize; 3], planes: &[u8]) -> Result<Image> {
+        let mut image = Image::interleaved(shape, planes.to_vec())?;
+        if image.channels > 1 {
+            for (channel, plane) in planes.chunks_exact(image.height * image.width).enumerate() {
+                let own = image.pixels.iter_mut().skip(channel).step_by(shape[0]);
+                own.zip(plane).for_each(|(pixel, &value)| *pixel = value);
+            }
+        }
+        Ok(image)
+    }
+
+    /// The shape [c, h, w].
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+
+    /// The pixels as channel, row, column.
+    pub fn planes(&self) -> Vec<u8> {
+        let mut planes = vec![0; self.pixels.len()];
+        self.write_planes(false, &mut planes);
+        planes
+    }
+
+    /// Writes channel, row, column to `planes`, which has as many bytes; with `flip` the columns from right to left.
+    pub(crate) fn write_planes(&self, flip: bool, planes: &mut [u8]) {
+        let plane = self.height * self.width;
+        match self.channels {
+            1 => planes.copy_from_slice(&self.pixels),
+            // The common case, in one pass over the pixels.
+            3 => {
+                let (red, rest) = planes.split_at_mut(plane);
+                let (green, blue) = rest.split_at_mut(plane);
+                let pixels = self.pixels.as_chunks::<3>().0.iter();
+                for (((pixel, red), green), blue) in pixels.zip(red).zip(green).zip(blue) {
+                    [*red, *green, *blue] = *pixel;
+                }
+            }
+            channels => {
+                for (channel, plane) in planes.chunks_exact_mut(plane).enumerate() {
+                    let own = self.pixels.iter().skip(channel).step_by(channels);
+                    plane.iter_mut().zip(own).for_each(|(pixel, &value)| *pixel = value);
+                }
+            }
+        }
+        if flip {
+            planes.chunks_exact_mut(self.width).for_each(<[u8]>::reverse);
+        }
+    }
+
+    /// The mean of each channel, from 0 to 255.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        let mut sums = vec![0u64; self.channels];
+        for pixel in self.pixels.chunks_exact(self.channels) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += u64::from(value));
+        }
+        let pixels = (self.height * self.width) as f64;
+        sums.iter().map(|&sum| sum as f64 / pixels).collect()
+    }
+
+    /// The part of this size whose first pixel is at `top` and `left`; black where it reaches beyond the image.
+    pub(crate) fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Image {
+        if (top, left, height, width) == (0, 0, self.height, self.width) {
+            return self.clone();
+        }
+        let channels = self.channels;
+        let mut pixels = vec![0; height * width * channels];
+        // The columns that both have.
+        let first = left.max(0).unsigned_abs();
+        let end = left.saturating_add_unsigned(width).clamp(0, self.width as isize).unsigned_abs();
+        for (row, target) in pixels.chunks_exact_mut((width * channels).max(1)).enumerate() {
+            let source = top.saturating_add_unsigned(row);
+            if first < end && (0..self.height as isize).contains(&source) {
+                let at = source.unsigned_abs() * self.width;
+                let to = first.wrapping_add_signed(-left) * channels;
+                let part = &self.pixels[(at + first) * channels..(at + end) * channels];
+                target[to..to + part.len()].copy_from_slice(part);
+            }
+        }
+        Image { height, width, channels, pixels }
+    }
+
+    /// Brings a region to another size by a triangle filter: bilinear when enlarging, an average over the covered area when
+    /// reducing. The weights and the order of the passes are Pillow's, and so torchvision's on such images. `what` names the
+    /// image in errors.
+    pub(crate) fn resize(&self, region: Region, height: usize, width: usize, what: &str) -> Result<Image> {
+        let whole = region.top == 0.0
+            && region.left == 0.0
+            && (region.height, region.width) == (self.height as f64, self.width as f64);
+        if whole && (height, width) == (self.height, self.width) {
+            return Ok(self.clone());
+        }
+        let failed = |message: String| Error::Transform { what: what.to_owned(), message };
+        let kind = match self.channels {
+            1 => PixelType::U8,
+            2 => PixelType::U8x2,
+            3 => PixelType::U8x3,
+            4 => PixelType::U8x4,
+            other => return Err(failed(format!("{other} channels cannot be resized; pass 1 to 4, or crop instead"))),
+        };
+        let refused = |error: &dyn std::fmt::Display| failed(format!("cannot be resized to {height}x{width}: {error}"));
+        let side = |side: usize| u32::try_from(side).map_err(|error| refused(&error));
+        let source = ImageRef::new(side(self.width)?, side(self.height)?, &self.pixels, kind);
+        let mut target = Target::new(side(width)?, side(height)?, kind);
+        // Channels are channels: none of them is transparency that would weigh the others.
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .use_alpha(false)
+            .crop(region.left, region.top, region.width, region.height);
+        Resizer::new()
+            .resize(&source.map_err(|error| refused(&error))?, &mut target, &options)
+            .map_err(|error| refused(&error))?;
+        Ok(Image { height, width, channels: self.channels, pixels: target.into_vec() })
+    }
+
+    /// All of it.
+    pub(crate) fn whole(&self) -> Region {
+        Region { top: 0.0, left: 0.0, height: self.height as f64, width: self.width as f64 }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn numbered(channels: usize, height: usize, width: usize) -> Image {
+        let pixels = (0..channels * height * width).map(|i| i as u8).collect();
+        Image::interleaved([channels, height, width], pixels).unwrap()
+    }
+
+    #[test]
+    fn planes_and_pixels_are_inverse() {
+        for channels in [1, 2, 3, 5] {
+            let image = numbered(channels, 3, 4);
+            let planes = image.planes();
+            assert_eq!(planes[..3], [0, channels as u8, 2 * channels as u8]);
+            assert_eq!(Image::planar([channels, 3, 4], &planes).unwrap(), image);
+        }
+    }
+
+    #[test]
+    fn a_flip_turns_every_row() {
+        let mut planes = vec![0; 12];
+        numbered(2, 2, 3).write_planes(true, &mut planes);
+        assert_eq!(planes, [4, 2, 0, 10, 8, 6, 5, 3, 1, 11, 9, 7]);
+    }
+
+    #[test]
+    fn a_crop_is_black_beyond_the_image() {
+        let image = numbered(1, 2, 3);
+        assert_eq!(image.crop(0, 1, 2, 2).pixels, [1, 2, 4, 5]);
+        assert_eq!(image.crop(-1, -1, 4, 5).pixels, [0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(image.crop(1, 2, 2, 2).pixels, [5, 0, 0, 0]);
+        assert_eq!(image.crop(5, 5, 1, 2).pixels, [0, 0]);
+        assert_eq!(image.crop(0, -3, 1, 2).pixels, [0, 0]);
+        assert_eq!(numbered(2, 1, 2).crop(0, 1, 1, 2).pixels, [2, 3, 0, 0]);
+    }
+
+    #[test]
+    fn means_are_per_channel() {
+        let image = Image::interleaved([2, 1, 2], vec![0, 10, 255, 30]).unwrap();
+        assert_eq!(image.means(), [127.5, 20.0]);
+    }
+
+    #[test]
+    fn pixels_that_do_not_fill_the_shape_are_refused() {
+        for (shape, given) in [([3, 2, 2], 11), ([3, 2, 2], 13), ([1, 0, 2], 0), ([2, usize::MAX, 3], 6)] {
+            assert_eq!(
+                Image::interleaved(shape, vec![0; given]).unwrap_err().to_string(),
+                format!(
+                    "image: {given} pixels for the shape {shape:?}; pass channels * height * width of them, at least one"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn more_channels_than_a_filter_takes_are_refused() {
+        let image = numbered(5, 2, 2);
+        assert_eq!(
+            image.resize(image.whole(), 1, 1, "sample 3").unwrap_err().to_string(),
+            "sample 3: 5 channels cannot be resized; pass 1 to 4, or crop instead"
+        );
+    }
+}
