@@ -2,6 +2,8 @@
 //!
 //! - [`FashionMnist`]: a part of Fashion-MNIST inside the library, or the whole set from a folder.
 //! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
+//! - [`read_folder`], [`read_csv`]: image files of any size in a folder for each class, or named by a list. [`read_cifar10`] and
+//!   [`read_cifar100`]: CIFAR's binary files. [`read`]: whichever of them a path is.
 //! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
 //! - [`Transforms`]: crops, flips and changes of colour. Geometry is done here, in `u8`; arithmetic on pixels is left to a GPU, as
 //!   numbers for each image ([`Adjust`], [`Mix`]).
@@ -22,10 +24,14 @@
 //! # Ok::<(), kiln_data::Error>(())
 //! ```
 
+mod cifar;
 mod color;
+mod csv_list;
 mod dataset;
 mod error;
 mod fashion_mnist;
+mod files;
+mod folder;
 pub mod idx;
 mod image;
 mod image_file;
@@ -34,10 +40,14 @@ mod mix;
 mod random;
 mod transform;
 
+pub use cifar::{read_cifar10, read_cifar100};
 pub use color::{Adjust, ColorJitter};
+pub use csv_list::read_csv;
 pub use dataset::{ChannelStats, Dataset, Sample, Source, Splits};
 pub use error::{Error, Result};
 pub use fashion_mnist::FashionMnist;
+pub use files::{ReadOptions, read};
+pub use folder::read_folder;
 pub use image::Image;
 pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
 pub use loader::{Batch, Batches, Loader, Skipped, Unreadable};
