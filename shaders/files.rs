@@ -10,6 +10,7 @@ macro_rules! embed {
 pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
     "adam",
     "arange",
+    "augment_image",
     "avg_pool",
     "avg_pool_grad",
     "contract_lanes",
@@ -32,6 +33,7 @@ pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
     "max_pool_grad_pairs",
     "max_pool_pairs",
     "multiply_add",
+    "normalize_image",
     "pointwise",
     "pointwise_strided",
     "random",

@@ -23,6 +23,7 @@ pub mod ceiling;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;
+pub mod image;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;

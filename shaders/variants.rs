@@ -1,7 +1,7 @@
 //! Every kernel that the library can ask for, as data.
 
 use crate::{
-    Kernel, Layout, ceiling, contract, conv, depthwise, matmul, optim, pointwise, pool, random, reduce, softmax,
+    Kernel, Layout, ceiling, contract, conv, depthwise, image, matmul, optim, pointwise, pool, random, reduce, softmax,
     winograd,
 };
 use std::collections::HashSet;
@@ -17,6 +17,7 @@ pub fn variants() -> Vec<Kernel> {
         contract::variants(),
         conv::variants(),
         depthwise::variants(),
+        image::variants(),
         matmul::variants(),
         optim::variants(),
         pointwise::variants(),
@@ -41,6 +42,8 @@ pub fn layouts() -> Vec<Layout> {
         conv::ConvGradParams::LAYOUT,
         conv::ConvParams::LAYOUT,
         depthwise::DepthwiseParams::LAYOUT,
+        image::AugmentParams::LAYOUT,
+        image::NormalizeParams::LAYOUT,
         matmul::MatmulParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::SgdParams::LAYOUT,

@@ -2,9 +2,10 @@
 //! op, since they take long. (The rows' tight cases take every op through the parts of an operand that is too large.)
 //!
 //! A workgroup makes 1,024 elements of a contiguous f32 tensor, so 65,536 of them would be 268 MB, more than most adapters
-//! bind: `arange`, random numbers, dropout and the optimizers never get there on such an adapter. Bytes do.
+//! bind: `arange`, random numbers, dropout, `normalize_image` and the optimizers never get there on such an adapter. Bytes do.
 
 use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
+use kiln_tensor::ops::image::{ADJUST_LEN, ImageMix};
 use kiln_tensor::ops::loss::{self, cross_entropy_grad};
 use kiln_tensor::ops::pool::{self, AvgPool2dOptions, MaxPool2dOptions};
 use kiln_tensor::{DType, Device, Tensor};
@@ -42,6 +43,21 @@ fn elementwise_beyond_65535_workgroups() {
     let x = x.narrow(0, 0, side * side).unwrap().reshape([side, side]).unwrap();
     let y = x.t().unwrap().contiguous().unwrap().to_vec::<u8>().unwrap();
     assert_each("strided", &y, |i| byte(i % side * side + i / side));
+}
+
+#[test]
+fn images_beyond_65535_workgroups() {
+    // 256 pixels a workgroup.
+    let device = &devices().whole;
+    let byte = |i: usize| (i.wrapping_mul(2_654_435_761) >> 9) as u8;
+    let (height, width) = (4097, 4099);
+    let bytes: Vec<u8> = (0..height * width).map(byte).collect();
+    let x = Tensor::from_slice(device, [1, 1, height, width], &bytes).unwrap();
+    let adjust = Tensor::zeros(device, [1, ADJUST_LEN], DType::F32).unwrap();
+    let y = x.augment_image(&adjust, &ImageMix::NONE, &[0.0], &[1.0]).unwrap().to_vec::<f32>().unwrap();
+    for (i, &y) in y.iter().enumerate() {
+        assert!((y - f32::from(byte(i)) / 255.0).abs() < 1e-6, "augment_image: element {i} is {y}");
+    }
 }
 
 #[test]

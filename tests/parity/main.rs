@@ -28,4 +28,19 @@ macro_rules! families {
     };
 }
 
-families!(view, unary, binary, create, reduce, matmul, conv, conv_transpose, pool, softmax, random, gradient, optim);
+families!(
+    view,
+    unary,
+    binary,
+    create,
+    reduce,
+    matmul,
+    conv,
+    conv_transpose,
+    pool,
+    softmax,
+    random,
+    gradient,
+    image,
+    optim
+);

@@ -1,13 +1,13 @@
 //! Batches on the GPU.
 
-use std::sync::OnceLock;
-
-use kiln_data::Batch;
-use kiln_tensor::{DType, Device, Tensor};
+use kiln_data::{Adjust, Batch, Mix};
+use kiln_tensor::ops::image::{ADJUST_LEN, ImageMix};
+use kiln_tensor::{Device, Tensor};
 
 use crate::error::{Error, Result};
 
-/// Puts a batch on a GPU. Pixels travel as bytes; converting and normalising happen there.
+/// Puts a batch on a GPU. Pixels travel as bytes; converting, normalising and what the batch's transforms leave to a GPU happen
+/// there, in one pass.
 ///
 /// ```
 /// # use kiln_tensor::Device;
@@ -32,29 +32,56 @@ pub trait ToDevice {
         self.to_normalized(device, &Normalize::default())
     }
 
-    /// As [`ToDevice::to`], with normalised images.
+    /// As [`ToDevice::to`], with normalised images. Of a batch that is mixed, the labels are those of each image's own share:
+    /// [`probabilities`](ToDevice::probabilities) tells of both.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the images have another number of channels, and those of the device.
+    /// [`Error::Tensor`] where the images have another number of channels, and those of the device.
     fn to_normalized(&self, device: &Device, normalize: &Normalize) -> Result<(Tensor, Tensor)>;
+
+    /// The target of each image as `[n, classes]` of f32: 1 for its class, or the two shares where the batch is mixed.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a label beyond the classes, and those of the device.
+    fn probabilities(&self, device: &Device, classes: usize) -> Result<Tensor>;
 }
 
 impl ToDevice for Batch {
     fn to_normalized(&self, device: &Device, normalize: &Normalize) -> Result<(Tensor, Tensor)> {
-        let images = normalize.apply(&Tensor::from_slice(device, self.shape, &self.images)?)?;
+        let images = Tensor::from_slice(device, self.shape, &self.images)?;
+        let images = match (self.adjust.as_slice(), self.mix) {
+            ([], None) => normalize.apply(&images)?,
+            (adjust, mix) => normalize.augment(&images, adjust, mix)?,
+        };
         // Classes are counted from 0 in a dataset's list of names, far below the end of i32.
         let labels: Vec<i32> = self.labels.iter().map(|&label| label as i32).collect();
         Ok((images, Tensor::from_slice(device, labels.len(), &labels)?))
     }
+
+    fn probabilities(&self, device: &Device, classes: usize) -> Result<Tensor> {
+        if let Some(label) = self.labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(Error::argument(
+                "probabilities",
+                format!("a label {label} with {classes} classes; pass the number of the dataset's classes"),
+            ));
+        }
+        let own = self.mix.map_or(1.0, |mix| mix.own());
+        let count = self.labels.len();
+        let mut shares = vec![0.0f32; count * classes];
+        for (place, &label) in self.labels.iter().enumerate() {
+            let before = self.labels[(place + count - 1) % count];
+            shares[place * classes + label as usize] += own;
+            shares[place * classes + before as usize] += 1.0 - own;
+        }
+        Ok(Tensor::from_slice(device, [count, classes], &shares)?)
+    }
 }
 
 /// From bytes to what a model takes: `(byte / 255 - mean) / std`, channel by channel. Without means, `byte / 255`.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Normalize {
     mean: Vec<f32>,
     std: Vec<f32>,
-    /// `1 / (255 std)` and `-mean / std` as `[c, 1, 1]`, on the device that was first used.
-    factors: OnceLock<(Tensor, Tensor)>,
 }
 
 impl Normalize {
@@ -70,7 +97,7 @@ impl Normalize {
                 format!("mean {mean:?} and std {std:?}; needs one of each for every channel, finite, std above 0"),
             ));
         }
-        Ok(Normalize { mean: mean.to_vec(), std: std.to_vec(), factors: OnceLock::new() })
+        Ok(Normalize { mean: mean.to_vec(), std: std.to_vec() })
     }
 
     /// The mean of each channel; empty where nothing is taken off.
@@ -83,46 +110,45 @@ impl Normalize {
         &self.std
     }
 
-    /// Normalises images `[n, c, h, w]` of u8.
+    /// Normalises images `[n, c, h, w]` of u8: [`Tensor::normalize_image`].
     ///
     /// # Errors
     /// As [`ToDevice::to_normalized`].
     pub fn apply(&self, images: &Tensor) -> Result<Tensor> {
-        let [_, channels, _, _] = images.dims()?;
-        let pixels = images.to_dtype(DType::F32)?;
-        match (self.mean.as_slice(), self.std.as_slice()) {
-            ([], []) => Ok(pixels.mul_scalar(1.0 / 255.0)?),
-            (mean, std) if mean.len() != channels => Err(Error::argument(
-                "Normalize",
-                format!(
-                    "images of {channels} channels with mean {mean:?} and std {std:?}; needs one of each for every channel"
-                ),
-            )),
-            ([mean], [std]) => {
-                let (mean, std) = (f64::from(*mean), f64::from(*std));
-                Ok(pixels.mul_scalar(1.0 / (255.0 * std))?.add_scalar(-mean / std)?)
-            }
-            _ => {
-                let (scale, shift) = self.factors(images.device())?;
-                Ok(pixels.mul(&scale)?.add(&shift)?)
-            }
-        }
+        let (mean, std) = self.channels(images);
+        Ok(images.normalize_image(&mean, &std)?)
     }
 
-    fn factors(&self, device: &Device) -> Result<(Tensor, Tensor)> {
-        if let Some((scale, shift)) = self.factors.get()
-            && scale.device().same(device)
-        {
-            return Ok((scale.clone(), shift.clone()));
+    /// Adjusts and mixes images, and normalises them: [`Tensor::augment_image`].
+    fn augment(&self, images: &Tensor, adjust: &[Adjust], mix: Option<Mix>) -> Result<Tensor> {
+        let count = images.dim(0)?;
+        let mut table: Vec<f32> = Vec::with_capacity(count * ADJUST_LEN);
+        for image in 0..count {
+            // A batch that is only mixed has no adjustments.
+            let Adjust { color, lighting, erase } = adjust.get(image).copied().unwrap_or(Adjust::NONE);
+            table.extend(color.as_flattened());
+            table.extend(lighting);
+            table.push(0.0);
+            // Sides of images are far below 2^24, up to which f32 holds every whole number.
+            table.extend(erase.map(|edge| edge as f32));
         }
-        let shape = [self.mean.len(), 1, 1];
-        let scale: Vec<f32> = self.std.iter().map(|std| 1.0 / (255.0 * std)).collect();
-        let shift: Vec<f32> = self.mean.iter().zip(&self.std).map(|(mean, std)| -mean / std).collect();
-        let factors = (Tensor::from_slice(device, shape, &scale)?, Tensor::from_slice(device, shape, &shift)?);
-        Ok(self.factors.get_or_init(|| factors.clone()).clone()).map(|kept| {
-            // Another device was first: its factors stay, these serve this call.
-            if kept.0.device().same(device) { kept } else { factors }
-        })
+        let mix = match mix {
+            None => ImageMix::NONE,
+            Some(Mix::Blend { own }) => ImageMix { own, region: [0; 4] },
+            Some(Mix::Paste { region, .. }) => ImageMix { own: 1.0, region },
+        };
+        let (mean, std) = self.channels(images);
+        let table = Tensor::from_slice(images.device(), [count, ADJUST_LEN], &table)?;
+        Ok(images.augment_image(&table, &mix, &mean, &std)?)
+    }
+
+    /// The means and deviations; 0 and 1 for each channel of the images where there are none.
+    fn channels(&self, images: &Tensor) -> (Vec<f32>, Vec<f32>) {
+        if !self.mean.is_empty() {
+            return (self.mean.clone(), self.std.clone());
+        }
+        let channels = images.shape().dims().get(1).copied().unwrap_or(0);
+        (vec![0.0; channels], vec![1.0; channels])
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 
 use kiln_autograd::Var;
-use kiln_data::{Dataset, Splits};
+use kiln_data::{Adjust, ColorJitter, Dataset, Mix, Splits, Transforms};
 use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
@@ -67,18 +67,70 @@ fn batches_are_normalised_on_the_gpu() {
     }
     let (mean, std) = ([0.25f32, 0.75], [0.5f32, 0.125]);
     let normalize = Normalize::new(&mean, &std).unwrap();
-    // Twice: the second time the factors are already on the device.
-    for _ in 0..2 {
-        let (images, _) = batch.to_normalized(&device, &normalize).unwrap();
-        for (at, (pixel, byte)) in images.to_vec::<f32>().unwrap().iter().zip(&batch.images).enumerate() {
-            let channel = at / 4 % 2;
-            let expected = (f32::from(*byte) / 255.0 - mean[channel]) / std[channel];
-            assert!((pixel - expected).abs() < 2e-6, "{pixel}, {expected}");
-        }
+    let (images, _) = batch.to_normalized(&device, &normalize).unwrap();
+    for (at, (pixel, byte)) in images.to_vec::<f32>().unwrap().iter().zip(&batch.images).enumerate() {
+        let channel = at / 4 % 2;
+        let expected = (f32::from(*byte) / 255.0 - mean[channel]) / std[channel];
+        assert!((pixel - expected).abs() < 2e-6, "{pixel}, {expected}");
     }
-    // Another device than the first gets factors of its own.
-    let (images, _) = batch.to_normalized(&self::device(), &normalize).unwrap();
-    assert_eq!(images.numel(), 24);
+}
+
+#[test]
+fn what_transforms_leave_is_done_on_the_gpu() {
+    let device = device();
+    let pixels: Vec<u8> = (0..2 * 3 * 16).map(|i| (i * 37 % 256) as u8).collect();
+    let data = Dataset::from_memory(pixels, [2, 3, 4, 4], vec![0, 2], ["a", "b", "c"]).unwrap();
+    let jitter = ColorJitter { brightness: 0.3, contrast: 0.3, saturation: 0.3, hue: 0.1 };
+    let data = data.transforms(Transforms::new().color_jitter(jitter).lighting(0.1).random_erasing(0.5)).unwrap();
+    let (mean, std) = ([0.5f32, 0.4, 0.3], [0.2f32, 0.25, 0.5]);
+    let normalize = Normalize::new(&mean, &std).unwrap();
+    let mut kinds = [0; 3];
+    for batch in data.loader(2).shuffle(3).mixup(1.0).cutmix(1.0).epochs(12) {
+        let batch = batch.unwrap();
+        let seen = |image: usize, channel: usize, at: usize| {
+            let Adjust { color, lighting, erase: [top, left, bottom, right] } = batch.adjust[image];
+            if (top..bottom).contains(&(at as u32 / 4)) && (left..right).contains(&(at as u32 % 4)) {
+                return 0.0;
+            }
+            let byte = |channel: usize| f32::from(batch.images[(image * 3 + channel) * 16 + at]) / 255.0;
+            let [r, g, b, added] = color[channel];
+            let value = (r * byte(0) + g * byte(1) + b * byte(2) + added).clamp(0.0, 1.0) + lighting[channel];
+            (value - mean[channel]) / std[channel]
+        };
+        let (images, labels) = batch.to_normalized(&device, &normalize).unwrap();
+        for (at, pixel) in images.to_vec::<f32>().unwrap().into_iter().enumerate() {
+            let (image, channel, place) = (at / 48, at / 16 % 3, at % 16);
+            let pasted = |[top, left, bottom, right]: [u32; 4]| {
+                (top..bottom).contains(&(place as u32 / 4)) && (left..right).contains(&(place as u32 % 4))
+            };
+            let own = match batch.mix.unwrap() {
+                Mix::Blend { own } => own,
+                Mix::Paste { region, .. } => f32::from(u8::from(!pasted(region))),
+            };
+            let expected = own * seen(image, channel, place) + (1.0 - own) * seen(1 - image, channel, place);
+            assert!((pixel - expected).abs() < 1e-5, "{pixel}, {expected}");
+        }
+        kinds[usize::from(matches!(batch.mix, Some(Mix::Blend { .. })))] += 1;
+        kinds[2] += batch.adjust.iter().filter(|adjust| adjust.erase != [0; 4]).count();
+
+        assert_eq!(labels.to_vec::<i32>().unwrap(), batch.labels.iter().map(|&label| label as i32).collect::<Vec<_>>());
+        let own = batch.mix.unwrap().own();
+        let first = if batch.labels[0] == 0 { [own, 0.0, 1.0 - own] } else { [1.0 - own, 0.0, own] };
+        let second = [first[2], 0.0, first[0]];
+        assert_eq!(batch.probabilities(&device, 3).unwrap().to_vec::<f32>().unwrap(), [first, second].concat());
+    }
+    assert!(kinds.iter().all(|&count| count > 2), "{kinds:?}");
+}
+
+#[test]
+fn targets_are_probabilities() {
+    let batch = samples(3).loader(3).epochs(1).next().unwrap().unwrap();
+    let targets = batch.probabilities(&device(), 2).unwrap();
+    assert_eq!(targets.to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+    assert_eq!(
+        batch.probabilities(&device(), 1).unwrap_err().to_string(),
+        "probabilities: a label 1 with 1 classes; pass the number of the dataset's classes"
+    );
 }
 
 #[test]
@@ -92,7 +144,7 @@ fn normalising_is_checked() {
     let grey = Normalize::new(&[0.5], &[0.5]).unwrap();
     assert_eq!(
         batch.to_normalized(&device(), &grey).unwrap_err().to_string(),
-        "Normalize: images of 2 channels with mean [0.5] and std [0.5]; needs one of each for every channel"
+        "normalize_image: mean [0.5] and std [0.5] for 2 channels; needs one of each for every channel, finite, std above 0"
     );
 }
 

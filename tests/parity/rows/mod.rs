@@ -6,6 +6,7 @@ pub mod conv;
 pub mod conv_transpose;
 pub mod create;
 pub mod gradient;
+pub mod image;
 pub mod matmul;
 pub mod optim;
 pub mod pool;

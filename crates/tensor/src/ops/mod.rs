@@ -4,6 +4,7 @@ mod concat;
 pub mod conv;
 pub mod conv_transpose;
 mod depthwise;
+pub mod image;
 pub mod loss;
 pub mod matmul;
 pub mod optim;

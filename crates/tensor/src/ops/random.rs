@@ -90,11 +90,7 @@ impl Tensor {
         const OP: &str = "dropout";
         check_probability(OP, p)?;
         self.check_dtype(OP, "the tensor", &[DType::F32, DType::F16])?;
-        // The kernel works in whole quads, so it wants a tensor that starts at one.
-        let mut x = self.contiguous()?;
-        if x.offset() % 4 != 0 {
-            x = Tensor::cat(&[&x.reshape([x.numel()])?], 0)?;
-        }
+        let x = self.quads()?;
         let out = Tensor::empty(x.device(), self.shape(), x.dtype(), OP)?;
         if x.numel() > 0 {
             check_bound(OP, &x)?;
