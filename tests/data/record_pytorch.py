@@ -17,8 +17,11 @@ optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the pa
 lenet5.safetensors         initial.NAME, gradient.NAME (of the first step), logits (of the first batch), losses and
                            losses_fast (20 steps at two learning rates), batches (indices into the embedded training
                            set), labels, pixel_sums (a check that the images are still the same)
+torch/*.pth                state dicts and checkpoints as torch.save writes them; what is in them is in record_files (the
+                           older format names storages by their addresses, so that its bytes are others each time)
 """
 
+import argparse
 import gzip
 import json
 import pathlib
@@ -365,6 +368,39 @@ def record_lenet5(steps=20, batch=64):
     save("lenet5", tensors, {run: options | {"lr": lr, "mean": mean, "std": std} for run, lr in runs.items()})
 
 
+def record_files():
+    folder = HERE / "torch"
+    folder.mkdir(exist_ok=True)
+    old = {"_use_new_zipfile_serialization": False}
+    count = torch.arange(24, dtype=torch.float32)
+    types = {"f64": torch.float64, "f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
+    types |= {"i64": torch.int64, "i32": torch.int32, "i16": torch.int16, "i8": torch.int8, "u8": torch.uint8}
+    every = {name: (count[:6] * 2 - (0 if name == "u8" else 5)).reshape(2, 3).to(dtype) for name, dtype in types.items()}
+    every |= {"bool": count[:6] % 2 == 1, "scalar": torch.tensor(7), "parameter": torch.nn.Parameter(count[:2])}
+    base = count.reshape(4, 6)
+    views = {"whole": base, "tied": base, "transposed": base.t(), "row": base[2], "column": base[:, 1]}
+    views |= {"window": base[1:3, 2:5], "single": base[3, 5], "empty": base[:, :0], "bf16": base.bfloat16().t()}
+    model = torch.nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.copy_(count[:6].reshape(2, 3) / 4)
+        model.bias.copy_(count[:2] - 1)
+    optim = torch.optim.Adam(model.parameters(), lr=0.01)
+    model(count[:3]).sum().backward()
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    optim.step()
+    model.load_state_dict(state)
+    checkpoint = {"epoch": 3, "best": 0.5, "args": argparse.Namespace(lr=0.1), "optimizer": optim.state_dict()}
+    checkpoint |= {"state_dict": model.state_dict()}
+    for name, options in {"zip": {}, "legacy": old}.items():
+        torch.save(every, folder / f"types_{name}.pth", **options)
+        torch.save(views, folder / f"views_{name}.pth", **options)
+        torch.save(checkpoint, folder / f"checkpoint_{name}.pth", **options)
+    torch.save({"model": {"module": model.state_dict()}}, folder / "protocol4.pth", pickle_protocol=4)
+    torch.save(model, folder / "object.pth")
+    torch.save({"w": torch.ones(1).expand(1000)}, folder / "expanded.pth")
+    torch.save({"epoch": 3, "loss": 0.5}, folder / "nothing.pth")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
@@ -376,3 +412,4 @@ if __name__ == "__main__":
     record_cross_entropy()
     record_optim()
     record_lenet5()
+    record_files()

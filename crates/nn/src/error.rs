@@ -101,6 +101,14 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A file of PyTorch that holds no state dict, or whose state dict is damaged.
+    #[error("{file}: {message}; needs a state dict: save it again by torch.save(model.state_dict(), path)")]
+    Torch {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// A weights file that does not fit the model.
     #[error("{file} does not fit the model: {}; {}", problems_in_words(.problems), advice(.problems))]
     Mismatch {
@@ -176,7 +184,7 @@ fn problems_in_words(problems: &[Problem]) -> String {
 
 fn advice(problems: &[Problem]) -> &'static str {
     if problems.iter().any(|problem| matches!(problem, Problem::Differs { .. })) {
-        "build the model with the sizes that it was saved with"
+        "build the model with the sizes that it was saved with, or keep its own values by LoadOptions::except(prefix)"
     } else {
         "load a file of this model, or allow it by LoadOptions::partial()"
     }

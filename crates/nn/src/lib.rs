@@ -53,4 +53,4 @@ pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};
 pub use parameter::Parameter;
 pub use schedule::Schedule;
-pub use state::{LoadOptions, Loaded, MAX_HEADER_BYTES, StateFile, write_atomically};
+pub use state::{LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, write_atomically};

@@ -139,12 +139,12 @@ pub trait Module: Send + Sync {
         state::save(&self.parameters(), path, metadata)
     }
 
-    /// Reads all parameters from a safetensors file. Strict: the file has every parameter's name with its shape and type, and
-    /// no other. Nothing is changed if it does not.
+    /// Reads all parameters from a safetensors file, or from a `.pth` or `.pt` of PyTorch. Strict: the file has every parameter's name
+    /// with its shape and type (any float for a float), and no other. Nothing is changed if it does not.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with every difference; [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] and [`Error::Header`] for a
-    /// file that cannot be read.
+    /// [`Error::Mismatch`] with every difference; [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and
+    /// [`Error::Torch`] for a file that cannot be read.
     fn load(&self, path: &Path) -> Result<()> {
         self.load_with(path, LoadOptions::new()).map(|_| ())
     }
@@ -154,7 +154,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// As [`Module::load`].
     fn load_with(&self, path: &Path, options: LoadOptions) -> Result<Loaded> {
-        state::load(&self.parameters(), path, options)
+        state::load(&self.parameters(), path, &options)
     }
 }
 

@@ -158,7 +158,8 @@ fn loading_is_strict_and_changes_nothing_where_it_fails() {
         wider.load(&path).unwrap_err().to_string(),
         format!(
             "{} does not fit the model: 2.weight is f32 [3, 4] in the file, the model needs f32 [7, 4], 2.bias is f32 [3] in the \
-             file, the model needs f32 [7]; build the model with the sizes that it was saved with",
+             file, the model needs f32 [7]; build the model with the sizes that it was saved with, or keep its \
+             own values by LoadOptions::except(prefix)",
             path.display()
         )
     );
@@ -181,9 +182,59 @@ fn loading_is_strict_and_changes_nothing_where_it_fails() {
         )
     );
     let loaded = renamed.load_with(&path, LoadOptions::partial()).unwrap();
-    let expected = Loaded { missing: vec!["1.weight".into()], unexpected: vec!["2.bias".into(), "2.weight".into()] };
+    let expected = Loaded {
+        missing: vec!["1.weight".into()],
+        unexpected: vec!["2.bias".into(), "2.weight".into()],
+        ..Loaded::default()
+    };
     assert_eq!(loaded, expected);
     assert_eq!(bits(&renamed)[..2], bits(&bench.model(1))[..2]);
+}
+
+#[test]
+fn a_new_head_keeps_its_own_values() {
+    let bench = Bench::new();
+    let path = bench.path("model.safetensors");
+    bench.model(1).save(&path).unwrap();
+    let build = || {
+        let layers = Sequential::builder().layer(Linear::builder(5, 4)).layer(ReLU).layer(Linear::builder(4, 7));
+        layers.build(&bench.device, &Init::seed(2)).unwrap()
+    };
+    let (body, head) = (bits(&bench.model(1))[..2].to_vec(), bits(&build())[2..].to_vec());
+    let names = |names: [&str; 2]| names.map(String::from).to_vec();
+
+    let wider = build();
+    let loaded = wider.load_with(&path, LoadOptions::new().except("2.")).unwrap();
+    assert_eq!(loaded, Loaded { excepted: names(["2.weight", "2.bias"]), ..Loaded::default() });
+    assert_eq!(bits(&wider), [body.clone(), head.clone()].concat());
+
+    let wider = build();
+    let loaded = wider.load_with(&path, LoadOptions::new().allow_mismatched()).unwrap();
+    assert_eq!(loaded, Loaded { mismatched: names(["2.weight", "2.bias"]), ..Loaded::default() });
+    assert_eq!(bits(&wider), [body, head].concat());
+
+    // What the file has under such names does not matter, nor that the model has none.
+    let headless = Sequential::builder().layer(Linear::builder(5, 4)).build(&bench.device, &Init::seed(2)).unwrap();
+    assert!(headless.load(&path).is_err());
+    assert_eq!(headless.load_with(&path, LoadOptions::new().except("2.")).unwrap(), Loaded::default());
+}
+
+#[test]
+fn floats_of_another_type_are_converted() {
+    let bench = Bench::new();
+    let layer = Linear::builder(1, 2).bias(false).build(&bench.device, &Init::seed(1)).unwrap();
+    for (dtype, bytes) in [
+        ("BF16", vec![0xc0, 0x3f, 0x00, 0xc0]),
+        ("F16", vec![0x00, 0x3e, 0x00, 0xc0]),
+        ("F64", [1.5f64.to_le_bytes(), (-2.0f64).to_le_bytes()].concat()),
+    ] {
+        let header = format!(r#"{{"weight":{{"dtype":"{dtype}","shape":[2,1],"data_offsets":[0,{}]}}}}"#, bytes.len());
+        let mut file = with_header(&header, 0);
+        file.extend(bytes);
+        let path = bench.file("floats.safetensors", &file);
+        layer.load(&path).unwrap();
+        assert_eq!(layer.parameters().get("weight").unwrap().value().to_vec::<f32>().unwrap(), [1.5, -2.0], "{dtype}");
+    }
 }
 
 #[test]
@@ -196,7 +247,7 @@ fn another_element_type_is_told() {
         layer.load(&path).unwrap_err().to_string(),
         format!(
             "{} does not fit the model: weight is i32 [2, 1] in the file, the model needs f32 [2, 1]; build the model with the \
-             sizes that it was saved with",
+             sizes that it was saved with, or keep its own values by LoadOptions::except(prefix)",
             path.display()
         )
     );
@@ -252,8 +303,8 @@ fn headers_that_lie_are_told() {
         (entry("F32", "[2]", "[8,0]"), misplaced),
         (entry("F32", "[2]", "[4,12]"), misplaced),
         (
-            entry("BF16", "[6]", "[0,12]"),
-            "w has elements of type BF16, which Kiln does not read; it reads F32, F16, I32, U32 and U8",
+            entry("U16", "[6]", "[0,12]"),
+            "w has elements of type U16, which Kiln does not read; it reads F64, F32, F16, BF16, I64, I32, I16, I8, U32, U8 and BOOL",
         ),
         (entry("F32", "[1,1,1,1,1,1,3]", "[0,12]"), "w has 7 axes, at most 6 are read"),
         (entry("F32", "[4294967296,4294967296]", "[0,4]"), overflow),

@@ -1,39 +1,71 @@
-//! State dicts in safetensors files.
+//! State dicts in weights files.
 
 mod atomic;
 mod format;
+mod pickle;
+mod safetensors_file;
+mod stored;
+mod torch;
 
 pub use atomic::write_atomically;
-pub use format::{MAX_HEADER_BYTES, StateFile};
+pub use format::StateFile;
+pub use safetensors_file::MAX_HEADER_BYTES;
+pub use torch::MAX_PICKLE_BYTES;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_tensor::Tensor;
+use kiln_tensor::{DType, Tensor};
 
 use crate::error::{Error, Problem, Result};
 use crate::module::Parameters;
-use format::Entry;
+use format::{Entry, Raw};
 
-/// How strictly names are compared when a state dict is loaded. Shapes and types always have to fit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How strictly a state dict has to fit a model.
+///
+/// ```
+/// use kiln_nn::LoadOptions;
+/// // A network for other classes: all but its last layer comes from the file.
+/// let options = LoadOptions::new().except("classifier.6.");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[must_use]
 pub struct LoadOptions {
     partial: bool,
+    mismatched: bool,
+    except: Vec<String>,
 }
 
 impl LoadOptions {
-    /// Strict: the file and the model have the same names.
+    /// Strict: the file and the model have the same names, with the same shapes. Floats of another type are converted.
     pub fn new() -> LoadOptions {
         LoadOptions::default()
     }
 
-    /// What has the same name is loaded; [`Loaded`] tells what was not.
+    /// What has the same name is loaded; [`Loaded`] tells what was not. Shapes and types still have to fit.
     pub fn partial() -> LoadOptions {
-        LoadOptions { partial: true }
+        LoadOptions { partial: true, ..LoadOptions::default() }
+    }
+
+    /// What has another shape or type in the file keeps the model's value; [`Loaded::mismatched`] tells what that is.
+    pub fn allow_mismatched(mut self) -> LoadOptions {
+        self.mismatched = true;
+        self
+    }
+
+    /// Parameters whose names start like this keep the model's values, and the file may have what it wants under such names. Called
+    /// again, it adds to them.
+    pub fn except(mut self, prefix: impl Into<String>) -> LoadOptions {
+        self.except.push(prefix.into());
+        self
+    }
+
+    fn excepts(&self, name: &str) -> bool {
+        self.except.iter().any(|prefix| name.starts_with(prefix.as_str()))
     }
 }
 
-/// What a load left out. Empty after a strict one.
+/// What a load left out. Empty after a strict one without exceptions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "parameters that are missing in the file keep their values"]
 pub struct Loaded {
@@ -41,29 +73,59 @@ pub struct Loaded {
     pub missing: Vec<String>,
     /// Tensors of the file that the model does not have, in alphabetical order.
     pub unexpected: Vec<String>,
+    /// Parameters that have another shape or type in the file, in the model's order.
+    pub mismatched: Vec<String>,
+    /// Parameters that were to be left as they are, in the model's order.
+    pub excepted: Vec<String>,
 }
 
 pub(crate) fn save(parameters: &Parameters, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-    let mut metadata = metadata.clone();
-    metadata.insert("kiln_version".to_string(), env!("CARGO_PKG_VERSION").to_string());
-    let tensors: Vec<(&str, Tensor)> = parameters.iter().map(|(name, parameter)| (name, parameter.value())).collect();
-    let bytes = format::encode(&tensors, &metadata)?;
-    write_atomically(path, &bytes)
+    let download = |tensor: Tensor| safetensors_file::download(&tensor);
+    let tensors = parameters.iter().map(|(name, parameter)| Ok((name, download(parameter.value())?)));
+    write(&tensors.collect::<Result<Vec<_>>>()?, path, metadata.clone())
 }
 
-pub(crate) fn load(parameters: &Parameters, path: &Path, options: LoadOptions) -> Result<Loaded> {
+fn write(tensors: &[(&str, Raw)], path: &Path, mut metadata: BTreeMap<String, String>) -> Result<()> {
+    metadata.insert("kiln_version".to_string(), env!("CARGO_PKG_VERSION").to_string());
+    write_atomically(path, &safetensors_file::encode(tensors, &metadata)?)
+}
+
+/// Writes the tensors of a weights file, of PyTorch or any other that [`StateFile`] reads, to a safetensors file, each in its own type,
+/// with the file's metadata. Needs no device.
+///
+/// # Errors
+/// As [`StateFile::open`]; [`Error::Io`] for the file to write, which is then as it was.
+pub fn convert(from: &Path, to: &Path) -> Result<()> {
+    let mut file = StateFile::open(from)?;
+    let names: Vec<String> = file.names().map(String::from).collect();
+    let tensors = names.iter().map(|name| Ok((name.as_str(), file.raw(name)?))).collect::<Result<Vec<_>>>()?;
+    let metadata = file.metadata().clone();
+    write(&tensors, to, metadata)
+}
+
+/// Whether a tensor of a file can become a value of this type.
+fn converts(from: DType, to: DType) -> bool {
+    from == to || from.is_float() && to.is_float()
+}
+
+pub(crate) fn load(parameters: &Parameters, path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let mut file = StateFile::open(path)?;
     let mut loaded = Loaded::default();
     let mut problems = Vec::new();
+    let mut chosen = Vec::new();
     for (name, parameter) in parameters.iter() {
-        let needed = format!("{} {}", parameter.dtype(), parameter.shape());
         match file.entry(name) {
+            _ if options.excepts(name) => loaded.excepted.push(name.to_string()),
             None => loaded.missing.push(name.to_string()),
-            Some(Entry { dtype, shape, .. }) if *dtype == parameter.dtype() && shape == parameter.shape().dims() => {}
-            Some(entry) => problems.push(Problem::Differs { name: name.to_string(), given: entry.describe(), needed }),
+            Some(entry) if converts(entry.dtype(), parameter.dtype()) && entry.shape == parameter.shape().dims() => {
+                chosen.push((name, parameter));
+            }
+            Some(_) if options.mismatched => loaded.mismatched.push(name.to_string()),
+            Some(entry) => problems.push(differs(name, entry, format!("{} {}", parameter.dtype(), parameter.shape()))),
         }
     }
-    loaded.unexpected.extend(file.names().filter(|name| parameters.get(name).is_none()).map(String::from));
+    let unknown = |name: &&str| parameters.get(name).is_none() && !options.excepts(name);
+    loaded.unexpected.extend(file.names().filter(unknown).map(String::from));
     if !options.partial {
         problems.extend(loaded.missing.iter().map(|name| Problem::Missing { name: name.clone() }));
         problems.extend(loaded.unexpected.iter().map(|name| Problem::Unexpected { name: name.clone() }));
@@ -73,13 +135,15 @@ pub(crate) fn load(parameters: &Parameters, path: &Path, options: LoadOptions) -
     }
     // Everything is read and uploaded before anything is changed.
     let mut values = Vec::new();
-    for (name, parameter) in parameters.iter() {
-        if file.entry(name).is_some() {
-            values.push((parameter, file.tensor(name, parameter.value().device())?));
-        }
+    for (name, parameter) in chosen {
+        values.push((parameter, file.tensor_as(name, parameter.dtype(), parameter.value().device())?));
     }
     for (parameter, value) in values {
         parameter.set(value)?;
     }
     Ok(loaded)
+}
+
+fn differs(name: &str, entry: &Entry, needed: String) -> Problem {
+    Problem::Differs { name: name.to_string(), given: entry.describe(), needed }
 }
