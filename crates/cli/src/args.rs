@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Measure kernels and training steps on this adapter
     Bench(BenchArgs),
+    /// Turn weights of PyTorch into a safetensors file
+    Convert(ConvertArgs),
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +189,29 @@ pub(crate) struct PredictArgs {
     /// Print a JSON array with an object per image
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads what torch.save wrote, in the form of today and in the older one: a state dict, or a checkpoint that has
+one under a name such as state_dict or model. Nothing in the file is executed. Each tensor keeps its type.
+
+`kiln eval`, `kiln predict` and `kiln train` read such files themselves; a safetensors file is smaller, and
+other programs read it without PyTorch.
+
+Examples:
+  kiln convert alexnet-owt-7be5be79.pth alexnet.safetensors
+  kiln convert --list checkpoint.pt")]
+pub(crate) struct ConvertArgs {
+    /// The weights: a .pth or .pt file of PyTorch, or a safetensors file
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// The safetensors file to write
+    #[arg(value_name = "OUT", required_unless_present = "list")]
+    pub(crate) output: Option<PathBuf>,
+    /// List the tensors: their names, types and shapes
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 fn number(text: &str) -> Result<f64, String> {

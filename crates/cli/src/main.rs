@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod convert;
 mod data;
 mod devices;
 mod eval;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Convert(args) => convert::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

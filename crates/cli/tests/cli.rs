@@ -361,3 +361,21 @@ fn products_are_measured_against_the_ceiling() {
     let said = failed(&["bench", "gemm", "--only", "3x3"]);
     assert!(said.starts_with("error: no problem's name contains 3x3; there are 256x256x256, "), "{said}");
 }
+
+#[test]
+fn weights_of_pytorch_are_listed_and_converted() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/torch/checkpoint_legacy.pth");
+    let recorded = recorded.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("linear.safetensors");
+    let path = path.to_str().unwrap();
+    let list = "bias    f32 [2]\nweight  f32 [2, 3]\n";
+    assert_eq!(done(&["convert", "--list", recorded]), list);
+    assert_eq!(done(&["convert", recorded, path]), format!("{path}: 2 tensors, 8 elements\n"));
+    assert_eq!(done(&["convert", path, "--list"]), list);
+    assert_eq!(kiln(&["convert", recorded]).status.code(), Some(2));
+    let text = folder.path().join("letter.pth");
+    std::fs::write(&text, "Dear all").unwrap();
+    let told = failed(&["convert", text.to_str().unwrap(), path]);
+    assert!(told.contains("it is no safetensors file, or it is damaged: save it again"), "{told}");
+}
