@@ -109,6 +109,20 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A weights file that is neither in the cache nor to be had from the Hugging Face Hub.
+    #[cfg(feature = "hub")]
+    #[error(
+        "{file} of {repository} is not in the cache and cannot be fetched from the Hugging Face Hub: {message}; connect to the \
+         network, check the names, or fetch the file elsewhere and pass its path"
+    )]
+    Hub {
+        /// The repository, as OWNER/NAME.
+        repository: String,
+        /// The file in it.
+        file: String,
+        /// Why it cannot be fetched.
+        message: String,
+    },
     /// A weights file that does not fit the model.
     #[error("{file} does not fit the model: {}; {}", problems_in_words(.problems), advice(.problems))]
     Mismatch {

@@ -53,4 +53,6 @@ pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};
 pub use parameter::Parameter;
 pub use schedule::Schedule;
+#[cfg(feature = "hub")]
+pub use state::Hub;
 pub use state::{LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, write_atomically};

@@ -2,6 +2,8 @@
 
 mod atomic;
 mod format;
+#[cfg(feature = "hub")]
+mod hub;
 mod pickle;
 mod safetensors_file;
 mod stored;
@@ -9,6 +11,8 @@ mod torch;
 
 pub use atomic::write_atomically;
 pub use format::StateFile;
+#[cfg(feature = "hub")]
+pub use hub::Hub;
 pub use safetensors_file::MAX_HEADER_BYTES;
 pub use torch::MAX_PICKLE_BYTES;
 
