@@ -20,6 +20,7 @@
 //! of 16 bytes may be read and written; counts and offsets are below 2^31.
 
 pub mod ceiling;
+pub mod batch_norm;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;

@@ -1,9 +1,6 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{
-    Kernel, Layout, ceiling, contract, conv, depthwise, image, matmul, optim, pointwise, pool, random, reduce, softmax,
-    winograd,
-};
+use crate::{Kernel, Layout, batch_norm, ceiling, contract, conv, depthwise, image, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -14,6 +11,7 @@ pub fn variants() -> Vec<Kernel> {
     let mut seen = HashSet::new();
     [
         ceiling::variants(),
+        batch_norm::variants(),
         contract::variants(),
         conv::variants(),
         depthwise::variants(),
@@ -38,6 +36,7 @@ pub fn layouts() -> Vec<Layout> {
     vec![
         ceiling::CopyParams::LAYOUT,
         ceiling::MultiplyAddParams::LAYOUT,
+        batch_norm::BatchNormParams::LAYOUT,
         contract::Params::LAYOUT,
         conv::ConvGradParams::LAYOUT,
         conv::ConvParams::LAYOUT,

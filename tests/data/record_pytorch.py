@@ -13,6 +13,8 @@ conv_transpose2d.safetensors  the same
 pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (within each plane, as PyTorch counts)
 softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
+batch_norm.safetensors     CASE.{x,weight,bias,dy,y,dx,dweight,dbias}, CASE.{start,end}_{mean,var}: running statistics
+                           before and after, CASE.eval_y: by those before
 optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the parameters after each of 25 steps
 lenet5.safetensors         initial.NAME, gradient.NAME (of the first step), logits (of the first batch), losses and
                            losses_fast (20 steps at two learning rates), batches (indices into the embedded training
@@ -252,6 +254,32 @@ def record_cross_entropy():
     save("cross_entropy", tensors, {name: {} for name in cases})
 
 
+def record_batch_norm():
+    # name: shape, offset of the values, momentum
+    cases = {
+        "rows": ((8, 5), 0.0, 0.1),
+        "sequences": ((3, 4, 7), 1.0, 0.1),
+        "images": ((4, 3, 5, 6), 0.0, 0.1),
+        "far_from_zero": ((2, 2, 8, 8), 100.0, 0.1),
+        "fast": ((5, 2, 3, 3), -2.0, 0.7),
+        "two_elements": ((2, 3), 0.0, 0.1),
+    }
+    tensors = {}
+    for seed, (name, (shape, offset, momentum)) in enumerate(cases.items()):
+        x = (values(9200 + seed, *shape) + offset).requires_grad_()
+        weight, bias = (values(9220 + 20 * i + seed, shape[1]).requires_grad_() for i in range(2))
+        mean, var = values(9260 + seed, shape[1]), values(9280 + seed, shape[1]).abs() + 0.5
+        case = {"x": x, "weight": weight, "bias": bias, "start_mean": mean.clone(), "start_var": var.clone()}
+        case["eval_y"] = F.batch_norm(x, mean, var, weight, bias)
+        y = F.batch_norm(x, mean, var, weight, bias, training=True, momentum=momentum)
+        dy = values(9300 + seed, *shape)
+        y.backward(dy)
+        case |= {"y": y, "dy": dy, "dx": x.grad, "dweight": weight.grad, "dbias": bias.grad}
+        case |= {"end_mean": mean, "end_var": var}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+    save("batch_norm", tensors, {name: {"momentum": momentum} for name, (_, _, momentum) in cases.items()})
+
+
 def record_optim():
     """25 steps down `sum(curvature * (p - target)^2) / 2 + 0.1 * sum(sin(3 p))`, for two parameters of different sizes.
 
@@ -410,6 +438,7 @@ if __name__ == "__main__":
     record_pool()
     record_softmax()
     record_cross_entropy()
+    record_batch_norm()
     record_optim()
     record_lenet5()
     record_files()

@@ -39,6 +39,7 @@ families!(
     conv_transpose,
     pool,
     softmax,
+    norm,
     random,
     gradient,
     image,

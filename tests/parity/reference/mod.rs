@@ -12,6 +12,7 @@ pub mod difference;
 pub mod lenet;
 pub mod matmul;
 pub mod movement;
+pub mod norm;
 pub mod optim;
 pub mod philox;
 pub mod pointwise;

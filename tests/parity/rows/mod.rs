@@ -8,6 +8,7 @@ pub mod create;
 pub mod gradient;
 pub mod image;
 pub mod matmul;
+pub mod norm;
 pub mod optim;
 pub mod pool;
 pub mod random;

@@ -2,6 +2,7 @@
 //!
 //! In the formulas, `dy` is the gradient of the result `y`, and `dx` that of the input `x`.
 
+mod batch_norm;
 mod compare;
 mod concat;
 mod conv;

@@ -1,5 +1,6 @@
 //! The operations, a file per family. Each documents its formula, shapes and errors.
 
+pub mod batch_norm;
 mod concat;
 pub mod conv;
 pub mod conv_transpose;
