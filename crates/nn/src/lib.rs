@@ -34,6 +34,7 @@
 //!
 //! The losses are methods of [`Var`](kiln_autograd::Var): `logits.cross_entropy(&labels)`.
 
+mod buffer;
 mod error;
 mod init;
 mod layers;
@@ -43,11 +44,13 @@ mod parameter;
 mod schedule;
 mod state;
 
+pub use buffer::{Buffer, Count, Entry};
 pub use error::{Error, Problem, Result};
 pub use init::{Fan, Init, Initializer, Nonlinearity};
 pub use layers::{
-    AvgPool2d, Build, Conv2d, Conv2dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, Dropout, Flatten, Linear,
-    LinearBuilder, MaxPool2d, ReLU, Sequential, SequentialBuilder, Sigmoid, Size2, Tanh,
+    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormBuilder, Build, Conv2d, Conv2dBuilder, ConvTranspose2d,
+    ConvTranspose2dBuilder, Dropout, Flatten, Linear, LinearBuilder, MaxPool2d, ReLU, Sequential, SequentialBuilder,
+    Sigmoid, Size2, Tanh,
 };
 pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};

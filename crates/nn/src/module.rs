@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kiln_autograd::Var;
 
+use crate::buffer::{Buffer, Count, Entry};
 use crate::error::{Error, Result};
 use crate::parameter::Parameter;
 use crate::state::{self, LoadOptions, Loaded};
@@ -57,8 +58,8 @@ pub trait Module: Send + Sync {
     /// Those of its operations: shapes that do not fit, a GPU that failed.
     fn forward(&self, x: &Var) -> Result<Var>;
 
-    /// Names the parameters (`v.param("weight", &self.weight)`) and the parts (`v.child("features", &self.features)`), in a fixed
-    /// order.
+    /// Names the parameters (`v.param("weight", &self.weight)`), what is kept besides (`v.buffer`, `v.count`) and the parts
+    /// (`v.child("features", &self.features)`), in a fixed order.
     fn visit(&self, v: &mut Visitor<'_>);
 
     /// Whether a ReLU next to this layer can be computed with it: [`Sequential`](crate::Sequential) asks.
@@ -87,10 +88,20 @@ pub trait Module: Send + Sync {
 
     /// All parameters with their full names (`features.0.weight`), in the order of the visit: the optimizer's order.
     fn parameters(&self) -> Parameters {
+        let parameter = |(name, entry)| match entry {
+            Entry::Parameter(parameter) => Some((name, parameter)),
+            Entry::Buffer(_) | Entry::Count(_) => None,
+        };
+        self.entries().into_iter().filter_map(parameter).collect()
+    }
+
+    /// All that the module's state consists of, with full names, in the order of the visit: the parameters, and the buffers
+    /// and counts that are saved with them.
+    fn entries(&self) -> Vec<(String, Entry)> {
         let mut list = Vec::new();
-        let mut collect = |name: &str, parameter: &Parameter| list.push((name.to_string(), parameter.clone()));
+        let mut collect = |name: &str, entry: Entry| list.push((name.to_string(), entry));
         self.visit(&mut Visitor::new(&mut collect));
-        Parameters(list)
+        list
     }
 
     /// The parameters by full name, as a list of pairs.
@@ -120,7 +131,7 @@ pub trait Module: Send + Sync {
         self.parameters().set_frozen("unfreeze", prefix, false)
     }
 
-    /// Writes all parameters to a safetensors file, by their full names. The file appears whole or not at all: a temporary file
+    /// Writes all parameters and buffers to a safetensors file, by their full names. The file appears whole or not at all: a temporary file
     /// in the same folder is written, synced and renamed.
     ///
     /// # Errors
@@ -136,11 +147,12 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// As [`Module::save`].
     fn save_with(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        state::save(&self.parameters(), path, metadata)
+        state::save(&self.entries(), path, metadata)
     }
 
-    /// Reads all parameters from a safetensors file, or from a `.pth` or `.pt` of PyTorch. Strict: the file has every parameter's name
-    /// with its shape and type (any float for a float), and no other. Nothing is changed if it does not.
+    /// Reads all parameters and buffers from a safetensors file, or from a `.pth` or `.pt` of PyTorch. Strict: the file has the
+    /// name of each with its shape and type (any float for a float), and no other. Nothing is changed if it does not. A count may
+    /// be missing, since old files of PyTorch have none.
     ///
     /// # Errors
     /// [`Error::Mismatch`] with every difference; [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and
@@ -154,7 +166,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// As [`Module::load`].
     fn load_with(&self, path: &Path, options: LoadOptions) -> Result<Loaded> {
-        state::load(&self.parameters(), path, &options)
+        state::load(&self.entries(), path, &options)
     }
 }
 
@@ -176,21 +188,35 @@ impl<M: Module + ?Sized> Module for Box<M> {
     }
 }
 
-/// Walks through a module and its parts, and builds the full name of each parameter on the way.
+/// Walks through a module and its parts, and builds the full name of each entry on the way.
 pub struct Visitor<'a> {
     path: String,
-    found: &'a mut dyn FnMut(&str, &Parameter),
+    found: &'a mut dyn FnMut(&str, Entry),
 }
 
 impl<'a> Visitor<'a> {
-    /// A visitor that calls `found` with the full name of each parameter.
-    pub fn new(found: &'a mut dyn FnMut(&str, &Parameter)) -> Visitor<'a> {
+    /// A visitor that calls `found` with the full name of each entry.
+    pub fn new(found: &'a mut dyn FnMut(&str, Entry)) -> Visitor<'a> {
         Visitor { path: String::new(), found }
     }
 
     /// Names a parameter.
     pub fn param(&mut self, name: &str, parameter: &Parameter) {
-        self.under(name, |visitor| (visitor.found)(&visitor.path, parameter));
+        self.entry(name, Entry::Parameter(parameter.clone()));
+    }
+
+    /// Names a tensor that is saved and loaded with the parameters, and not trained.
+    pub fn buffer(&mut self, name: &str, buffer: &Buffer) {
+        self.entry(name, Entry::Buffer(buffer.clone()));
+    }
+
+    /// Names a number that is saved and loaded with the parameters.
+    pub fn count(&mut self, name: &str, count: &Count) {
+        self.entry(name, Entry::Count(count.clone()));
+    }
+
+    fn entry(&mut self, name: &str, entry: Entry) {
+        self.under(name, |visitor| (visitor.found)(&visitor.path, entry));
     }
 
     /// Names a part and visits it.

@@ -1,6 +1,7 @@
 //! Layers: a file per family.
 
 mod activation;
+mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod dropout;
@@ -10,6 +11,7 @@ mod pool;
 mod sequential;
 
 pub use activation::{ReLU, Sigmoid, Tanh};
+pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormBuilder};
 pub use conv::{Conv2d, Conv2dBuilder};
 pub use conv_transpose::{ConvTranspose2d, ConvTranspose2dBuilder};
 pub use dropout::Dropout;

@@ -30,10 +30,6 @@ impl Entry {
     pub(crate) fn dtype(&self) -> DType {
         self.stored.dtype()
     }
-
-    pub(crate) fn describe(&self) -> String {
-        format!("{} {:?}", self.dtype(), self.shape)
-    }
 }
 
 /// A tensor's elements as a file has them, contiguous.
@@ -130,10 +126,6 @@ impl StateFile {
         self.entries.get(name).map(|entry| (entry.dtype(), entry.shape.as_slice()))
     }
 
-    pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
-        self.entries.get(name)
-    }
-
     /// Reads a tensor to a device. 64 bits become 32: floats are rounded, of integers the lower half is kept.
     ///
     /// # Errors
@@ -155,6 +147,19 @@ impl StateFile {
     pub(super) fn tensor_as(&mut self, name: &str, dtype: DType, device: &Device) -> Result<Tensor> {
         let raw = self.raw(name)?;
         raw.stored.upload(dtype, device, &raw.shape, &raw.bytes)
+    }
+
+    /// Reads a scalar of whole numbers that counts something.
+    pub(super) fn count(&mut self, name: &str) -> Result<u64> {
+        let raw = self.raw(name)?;
+        let value = match (raw.stored, raw.bytes.as_slice()) {
+            (Stored::I64, bytes) => bytes.try_into().map(i64::from_le_bytes).unwrap_or_default(),
+            (Stored::I32, bytes) => bytes.try_into().map(i32::from_le_bytes).unwrap_or_default().into(),
+            (Stored::I16, bytes) => bytes.try_into().map(i16::from_le_bytes).unwrap_or_default().into(),
+            (_, bytes) => bytes.try_into().map(i8::from_le_bytes).unwrap_or_default().into(),
+        };
+        let message = || format!("{name} has the value {value}, where a number of at least 0 is needed");
+        u64::try_from(value).map_err(|_| Error::Header { file: self.name.clone(), message: message() })
     }
 
     /// Reads a tensor's elements.

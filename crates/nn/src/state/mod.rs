@@ -16,14 +16,16 @@ pub use hub::Hub;
 pub use safetensors_file::MAX_HEADER_BYTES;
 pub use torch::MAX_PICKLE_BYTES;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use kiln_tensor::{DType, Tensor};
 
+use crate::buffer::{Buffer, Count, Entry};
 use crate::error::{Error, Problem, Result};
-use crate::module::Parameters;
-use format::{Entry, Raw};
+use crate::parameter::Parameter;
+use format::Raw;
+use stored::Stored;
 
 /// How strictly a state dict has to fit a model.
 ///
@@ -73,7 +75,7 @@ impl LoadOptions {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "parameters that are missing in the file keep their values"]
 pub struct Loaded {
-    /// Parameters of the model that the file does not have, in the model's order.
+    /// Parameters and buffers of the model that the file does not have, in the model's order.
     pub missing: Vec<String>,
     /// Tensors of the file that the model does not have, in alphabetical order.
     pub unexpected: Vec<String>,
@@ -83,10 +85,18 @@ pub struct Loaded {
     pub excepted: Vec<String>,
 }
 
-pub(crate) fn save(parameters: &Parameters, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-    let download = |tensor: Tensor| safetensors_file::download(&tensor);
-    let tensors = parameters.iter().map(|(name, parameter)| Ok((name, download(parameter.value())?)));
-    write(&tensors.collect::<Result<Vec<_>>>()?, path, metadata.clone())
+pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+    let stored = entries.iter().map(|(name, entry)| {
+        let raw = match entry {
+            Entry::Parameter(parameter) => safetensors_file::download(&parameter.value())?,
+            Entry::Buffer(buffer) => safetensors_file::download(&buffer.value())?,
+            Entry::Count(count) => {
+                Raw { stored: Stored::I64, shape: Vec::new(), bytes: count.get().to_le_bytes().to_vec() }
+            }
+        };
+        Ok((name.as_str(), raw))
+    });
+    write(&stored.collect::<Result<Vec<_>>>()?, path, metadata.clone())
 }
 
 fn write(tensors: &[(&str, Raw)], path: &Path, mut metadata: BTreeMap<String, String>) -> Result<()> {
@@ -112,23 +122,45 @@ fn converts(from: DType, to: DType) -> bool {
     from == to || from.is_float() && to.is_float()
 }
 
-pub(crate) fn load(parameters: &Parameters, path: &Path, options: &LoadOptions) -> Result<Loaded> {
+/// What an entry is to become.
+enum Loading<'a> {
+    Parameter(&'a Parameter, Tensor),
+    Buffer(&'a Buffer, Tensor),
+    Count(&'a Count, u64),
+}
+
+/// The type and shape of an entry. A count is an i64, which is known by the type that it is read as.
+fn needed(entry: &Entry) -> (DType, &[usize]) {
+    match entry {
+        Entry::Parameter(parameter) => (parameter.dtype(), parameter.shape().dims()),
+        Entry::Buffer(buffer) => (buffer.dtype(), buffer.shape().dims()),
+        Entry::Count(_) => (DType::I32, &[]),
+    }
+}
+
+pub(crate) fn load(entries: &[(String, Entry)], path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let mut file = StateFile::open(path)?;
     let mut loaded = Loaded::default();
     let mut problems = Vec::new();
     let mut chosen = Vec::new();
-    for (name, parameter) in parameters.iter() {
-        match file.entry(name) {
-            _ if options.excepts(name) => loaded.excepted.push(name.to_string()),
-            None => loaded.missing.push(name.to_string()),
-            Some(entry) if converts(entry.dtype(), parameter.dtype()) && entry.shape == parameter.shape().dims() => {
-                chosen.push((name, parameter));
-            }
-            Some(_) if options.mismatched => loaded.mismatched.push(name.to_string()),
-            Some(entry) => problems.push(differs(name, entry, format!("{} {}", parameter.dtype(), parameter.shape()))),
+    for (name, entry) in entries {
+        let (dtype, shape) = needed(entry);
+        match (file.shape(name), entry) {
+            _ if options.excepts(name) => loaded.excepted.push(name.clone()),
+            // PyTorch before 0.4.1 did not count.
+            (None, Entry::Count(_)) => {}
+            (None, _) => loaded.missing.push(name.clone()),
+            (Some((given, size)), _) if converts(given, dtype) && size == shape => chosen.push((name, entry)),
+            (Some(_), _) if options.mismatched => loaded.mismatched.push(name.clone()),
+            (Some((given, size)), _) => problems.push(Problem::Differs {
+                name: name.clone(),
+                given: format!("{given} {size:?}"),
+                needed: format!("{dtype} {shape:?}"),
+            }),
         }
     }
-    let unknown = |name: &&str| parameters.get(name).is_none() && !options.excepts(name);
+    let known: HashSet<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
+    let unknown = |name: &&str| !known.contains(name) && !options.excepts(name);
     loaded.unexpected.extend(file.names().filter(unknown).map(String::from));
     if !options.partial {
         problems.extend(loaded.missing.iter().map(|name| Problem::Missing { name: name.clone() }));
@@ -139,15 +171,20 @@ pub(crate) fn load(parameters: &Parameters, path: &Path, options: &LoadOptions) 
     }
     // Everything is read and uploaded before anything is changed.
     let mut values = Vec::new();
-    for (name, parameter) in chosen {
-        values.push((parameter, file.tensor_as(name, parameter.dtype(), parameter.value().device())?));
+    for (name, entry) in chosen {
+        let mut tensor = |old: &Tensor| file.tensor_as(name, old.dtype(), old.device());
+        values.push(match entry {
+            Entry::Parameter(parameter) => Loading::Parameter(parameter, tensor(&parameter.value())?),
+            Entry::Buffer(buffer) => Loading::Buffer(buffer, tensor(&buffer.value())?),
+            Entry::Count(count) => Loading::Count(count, file.count(name)?),
+        });
     }
-    for (parameter, value) in values {
-        parameter.set(value)?;
+    for value in values {
+        match value {
+            Loading::Parameter(parameter, value) => parameter.set(value)?,
+            Loading::Buffer(buffer, value) => buffer.set(value)?,
+            Loading::Count(count, value) => count.set(value),
+        }
     }
     Ok(loaded)
-}
-
-fn differs(name: &str, entry: &Entry, needed: String) -> Problem {
-    Problem::Differs { name: name.to_string(), given: entry.describe(), needed }
 }
