@@ -74,6 +74,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "momentum",
     "no_affine",
     "no_momentum",
+    "normal",
     "normalised",
     "philox",
     "quads",

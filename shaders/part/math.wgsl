@@ -90,6 +90,23 @@ fn sigmoid_f32(x: f32) -> f32 {
     return select(1.0, e, x < 0.0) / (1.0 + e);
 }
 
+// ln(1 + x) for x in 0..1, also where 1 + x rounds to 1: 2 artanh(x / (2 + x)) by its series.
+fn log_1p_unit(x: f32) -> f32 {
+    let s = x / (2.0 + x);
+    let z = s * s;
+    var p = fma(z, 0.07692308f, 0.09090909f);
+    p = fma(p, z, 0.11111111f);
+    p = fma(p, z, 0.14285715f);
+    p = fma(p, z, 0.2f);
+    p = fma(p, z, 0.33333334f);
+    return 2.0 * fma(p * z, s, s);
+}
+
+// ln(1 + e^x), which never overflows.
+fn softplus_f32(x: f32) -> f32 {
+    return select(max(x, 0.0) + log_1p_unit(exp_f32(-abs(x))), x, is_nan(x));
+}
+
 // The high half of a 64-bit product.
 fn multiply_high(a: u32, b: u32) -> u32 {
     let a0 = a & 0xffffu;

@@ -117,6 +117,16 @@ ops! {
     RELU = "relu" (1) -> Same use "float" {
         float: "select(max(a, 0.0), a, is_nan(a))", int: "max(a, 0i)", uint: "a",
     }
+    /// `a` where `a > 0`, else `s0 a`.
+    LEAKY_RELU = "leaky_relu" (1) -> Same { float: "select(bitcast<f32>(params.s0) * a, a, a > 0.0)" }
+    /// `a sigmoid(a)`
+    SILU = "silu" (1) -> Same use "math" { float: "a * sigmoid_f32(a)" }
+    /// `a` times the share of normal numbers below it.
+    GELU = "gelu" (1) -> Same use "normal" { float: "a * normal_share(a)" }
+    /// `a / 2 (1 + tanh(sqrt(2 / pi) (a + 0.044715 a^3)))`, as a sigmoid of twice the argument.
+    GELU_TANH = "gelu_tanh" (1) -> Same use "math" {
+        float: "a * sigmoid_f32(1.595769122f * fma(0.044715f * a * a, a, a))",
+    }
     /// The next integer downward.
     FLOOR = "floor" (1) -> Same { float: "floor(a)", integer: "a" }
     /// The next integer upward.
@@ -169,6 +179,24 @@ ops! {
     /// `a + s0 * b`
     ADD_SCALED = "add_scaled" (2) -> Same { float: "a + bitcast<f32>(params.s0) * b" }
 
+    /// `a` where `a > 0`, else `b a`.
+    PRELU = "prelu" (2) -> Same { float: "select(b * a, a, a > 0.0)" }
+    /// `(a - b)^2`
+    SQUARED_ERROR = "squared_error" (2) -> Same { float: "(a - b) * (a - b)" }
+    /// `|a - b|`
+    ABSOLUTE_ERROR = "absolute_error" (2) -> Same { float: "abs(a - b)" }
+    /// With `d = |a - b|`: `s1 d^2 / (2 s0)` where `d < s0`, else `s1 (d - s0 / 2)`.
+    SMOOTH_ERROR = "smooth_error" (2) -> Same {
+        float: "bitcast<f32>(params.s1) * select(abs(a - b) - 0.5 * bitcast<f32>(params.s0), \
+                0.5 * (a - b) * (a - b) / bitcast<f32>(params.s0), abs(a - b) < bitcast<f32>(params.s0))",
+    }
+    /// Binary cross-entropy of the logit `a` and the probability `b`.
+    LOGISTIC_LOSS = "logistic_loss" (2) -> Same use "math" { float: "softplus_f32(a) - a * b" }
+    /// As LOGISTIC_LOSS, with the part of `b` times `c`.
+    WEIGHTED_LOGISTIC_LOSS = "weighted_logistic_loss" (3) -> Same use "math" {
+        float: "(1.0 - b) * a + fma(c - 1.0, b, 1.0) * softplus_f32(-a)",
+    }
+
     /// `a == b`; false with a NaN.
     EQ = "eq" (2) -> Mask use "float" {
         float: "u32(a == b && !is_nan(a) && !is_nan(b))", integer: "u32(a == b)",
@@ -207,6 +235,38 @@ ops! {
     SIGMOID_GRAD = "sigmoid_grad" (2) -> Same { float: "b * (a * (1.0 - a))" }
     /// `b` where `a > 0`, else 0; operands x or y, dy.
     RELU_GRAD = "relu_grad" (2) -> Same use "float" { float: "select(0.0, b, a > 0.0 || is_nan(a))" }
+    /// `b` where `a > 0`, else `s0 b`; operands x, dy.
+    LEAKY_RELU_GRAD = "leaky_relu_grad" (2) -> Same { float: "select(bitcast<f32>(params.s0) * b, b, a > 0.0)" }
+    /// `c` where `a > 0`, else `b c`; operands x, weight, dy.
+    PRELU_GRAD = "prelu_grad" (3) -> Same { float: "select(b * c, c, a > 0.0)" }
+    /// `a b` where `a <= 0`, else 0; operands x, dy.
+    PRELU_GRAD_WEIGHT = "prelu_grad_weight" (2) -> Same { float: "select(a * b, 0.0, a > 0.0)" }
+    /// `b s (1 + a (1 - s))` with `s = sigmoid(a)`; operands x, dy.
+    SILU_GRAD = "silu_grad" (2) -> Same use "math" {
+        float: "b * (sigmoid_f32(a) * fma(a, sigmoid_f32(-a), 1.0))",
+    }
+    /// `b` times the share of normal numbers below `a` and `a` times their density; operands x, dy.
+    GELU_GRAD = "gelu_grad" (2) -> Same use "normal" { float: "b * fma(a, normal_density(a), normal_share(a))" }
+    /// The slope of GELU_TANH, times `b`; operands x, dy. Beyond 1e3 the sigmoid's slope is 0.
+    GELU_TANH_GRAD = "gelu_tanh_grad" (2) -> Same use "math" {
+        float: "b * (sigmoid_f32(1.595769122f * fma(0.044715f * a * a, a, a)) * (1.0 + a * (1.595769122f * \
+                fma(0.134145f, min(a * a, 1e6), 1.0)) * sigmoid_f32(-1.595769122f * fma(0.044715f * a * a, a, a))))",
+    }
+    /// `2 c (a - b)`; operands x, target, dy.
+    SQUARED_ERROR_GRAD = "squared_error_grad" (3) -> Same { float: "2.0 * c * (a - b)" }
+    /// `c sign(a - b)`; operands x, target, dy.
+    ABSOLUTE_ERROR_GRAD = "absolute_error_grad" (3) -> Same { float: "c * sign(a - b)" }
+    /// `s1 c (a - b) / s0` where `|a - b| < s0`, else `s1 c sign(a - b)`; operands x, target, dy.
+    SMOOTH_ERROR_GRAD = "smooth_error_grad" (3) -> Same {
+        float: "bitcast<f32>(params.s1) * c * select(sign(a - b), (a - b) / bitcast<f32>(params.s0), \
+                abs(a - b) < bitcast<f32>(params.s0))",
+    }
+    /// `c (sigmoid(a) - b)`; operands x, target, dy.
+    LOGISTIC_LOSS_GRAD = "logistic_loss_grad" (3) -> Same use "math" { float: "c * (sigmoid_f32(a) - b)" }
+    /// `(1 + (c - 1) b) sigmoid(a) - c b`; operands x, target, weight.
+    WEIGHTED_LOGISTIC_LOSS_GRAD = "weighted_logistic_loss_grad" (3) -> Same use "math" {
+        float: "fma(c - 1.0, b, 1.0) * sigmoid_f32(a) - c * b",
+    }
     /// `-b a^2`; operands y, dy.
     RECIPROCAL_GRAD = "reciprocal_grad" (2) -> Same { float: "-b * (a * a)" }
     /// `2 a b`; operands x, dy.

@@ -13,6 +13,9 @@ conv_transpose2d.safetensors  the same
 pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (within each plane, as PyTorch counts)
 softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
+activation.safetensors     x, dy, ACTIVATION.{y,dx}; x4, prelu.{weight,y}
+elementwise_loss.safetensors  x, target, LOSS.{none,mean,sum,dx}; logits, probabilities, weight, pos_weight,
+                           bce.{plain,weight,pos_weight,both}
 batch_norm.safetensors     CASE.{x,weight,bias,dy,y,dx,dweight,dbias}, CASE.{start,end}_{mean,var}: running statistics
                            before and after, CASE.eval_y: by those before
 optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the parameters after each of 25 steps
@@ -254,6 +257,51 @@ def record_cross_entropy():
     save("cross_entropy", tensors, {name: {} for name in cases})
 
 
+def record_activation():
+    cases = {
+        "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
+        "silu": F.silu,
+        "gelu": F.gelu,
+        "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    }
+    x, dy = values(9400, 65) * 3, values(9401, 65)
+    x4, weight = values(9402, 2, 3, 4, 2), values(9403, 3)
+    tensors = {"x": x, "dy": dy, "x4": x4, "prelu.weight": weight, "prelu.y": F.prelu(x4, weight)}
+    for name, activation in cases.items():
+        leaf = x.clone().requires_grad_()
+        y = activation(leaf)
+        y.backward(dy)
+        tensors |= {f"{name}.y": y, f"{name}.dx": leaf.grad}
+    save("activation", tensors, {name: {} for name in cases})
+
+
+def record_elementwise_loss():
+    cases = {
+        "mse_loss": F.mse_loss,
+        "l1_loss": F.l1_loss,
+        "smooth_l1_loss": lambda x, target, reduction: F.smooth_l1_loss(x, target, reduction=reduction, beta=0.5),
+        "huber_loss": lambda x, target, reduction: F.huber_loss(x, target, reduction=reduction, delta=1.5),
+    }
+    x, target = values(9410, 7, 5), values(9411, 7, 5)
+    tensors = {"x": x, "target": target}
+    for name, loss in cases.items():
+        tensors |= {f"{name}.{reduction}": loss(x, target, reduction=reduction) for reduction in ("none", "mean", "sum")}
+        leaf = x.clone().requires_grad_()
+        loss(leaf, target, reduction="mean").backward()
+        tensors[f"{name}.dx"] = leaf.grad
+    logits, probabilities = values(9412, 7, 5) * 4, torch.sigmoid(values(9413, 7, 5))
+    weight, pos_weight = values(9414, 5).abs(), values(9415, 5).abs() * 2
+    tensors |= {"logits": logits, "probabilities": probabilities, "weight": weight, "pos_weight": pos_weight}
+    for name, options in {
+        "plain": {},
+        "weight": {"weight": weight},
+        "pos_weight": {"pos_weight": pos_weight},
+        "both": {"weight": weight, "pos_weight": pos_weight},
+    }.items():
+        tensors[f"bce.{name}"] = F.binary_cross_entropy_with_logits(logits, probabilities, **options)
+    save("elementwise_loss", tensors, {name: {} for name in cases})
+
+
 def record_batch_norm():
     # name: shape, offset of the values, momentum
     cases = {
@@ -438,6 +486,8 @@ if __name__ == "__main__":
     record_pool()
     record_softmax()
     record_cross_entropy()
+    record_activation()
+    record_elementwise_loss()
     record_batch_norm()
     record_optim()
     record_lenet5()

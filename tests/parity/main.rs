@@ -40,6 +40,8 @@ families!(
     pool,
     softmax,
     norm,
+    activation,
+    elementwise_loss,
     random,
     gradient,
     image,

@@ -1,10 +1,12 @@
 //! The rows, a file per family of ops.
 
 pub mod access;
+pub mod activation;
 pub mod binary;
 pub mod conv;
 pub mod conv_transpose;
 pub mod create;
+pub mod elementwise_loss;
 pub mod gradient;
 pub mod image;
 pub mod matmul;

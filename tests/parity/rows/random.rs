@@ -22,7 +22,7 @@ const STREAMS: [Random; 3] = [
 ];
 
 pub fn rows() -> Vec<Row> {
-    vec![uniform(), normal(), bernoulli(), dropout()]
+    vec![uniform(), normal(), bernoulli(), dropout(), dropout2d()]
 }
 
 /// The random words of a tensor: four neighbours from a call with counter (element / 4, 0, stream) and the seed as key.
@@ -186,6 +186,50 @@ fn dropout() -> Row {
         too_large("dropout", |_| zeros(&devices().tight, &[1025], F32)?.dropout(0.5, STREAMS[0])),
     ]);
     Row { name: "dropout", class: Class::Div, gradient: LINEAR, cases, wrong }
+}
+
+fn dropout2d() -> Row {
+    let shapes: Vec<(Vec<usize>, Layout)> = vec![
+        (vec![1, 1], Contiguous),
+        (vec![63, 3], Contiguous),
+        (vec![8, 64], Transposed),
+        (vec![5, 13, 3], Offset),
+        (vec![2, 3, 5, 7], Contiguous),
+        (vec![7, 11, 4, 4], Contiguous),
+        (vec![4, 3, 7, 5], Transposed),
+        (vec![3, 9, 2, 2], Tail),
+        (vec![3, 0, 5], Contiguous),
+    ];
+    let case = |shape: &[usize], layout: Layout, p: f64, random: Random| {
+        Case::new(
+            format!("{shape:?} {layout:?} {p} {random:?}"),
+            vec![input(shape, Domain::Within(-9.0, 9.0)).layout(layout)],
+            move |x| x[0].dropout2d(p, random),
+            move |x| {
+                let plane = x[0].shape[2..].iter().product::<usize>().max(1);
+                let p = f64::from(p as f32);
+                let words = words(x[0].numel() / plane, random);
+                let kept = |(at, &v): (usize, &f64)| if unit(words[at / plane]) >= p { v / (1.0 - p) } else { 0.0 };
+                Expected::new(Array::new(&x[0].shape, x[0].data.iter().enumerate().map(kept).collect()))
+            },
+        )
+    };
+    let first = Random { seed: TAPE_SEED, stream: 0 };
+    let mut cases = Vec::new();
+    for (i, (shape, layout)) in shapes.iter().enumerate() {
+        let p = [0.5, 0.1, 0.9][i % 3];
+        cases.push(case(shape, *layout, p, first).differentiable(move |x| x[0].dropout2d(p)));
+        cases.push(case(shape, *layout, [0.25, 0.0, 1.0][i % 3], STREAMS[i % 3]));
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong("dropout2d: p 2; needs a probability from 0 to 1", |d| {
+            zeros(d, &[2, 3], F32)?.dropout2d(2.0, STREAMS[0])
+        }),
+        wrong("dropout2d: a tensor of shape [2]; needs [batch, channels, ..]", |d| {
+            zeros(d, &[2], F32)?.dropout2d(0.5, STREAMS[0])
+        }),
+    ]);
+    Row { name: "dropout2d", class: Class::Div, gradient: LINEAR, cases, wrong }
 }
 
 /// Mean, variance and independence, each within five standard errors.

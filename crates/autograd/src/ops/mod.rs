@@ -2,11 +2,13 @@
 //!
 //! In the formulas, `dy` is the gradient of the result `y`, and `dx` that of the input `x`.
 
+mod activation;
 mod batch_norm;
 mod compare;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod elementwise_loss;
 mod loss;
 mod matmul;
 mod operator;

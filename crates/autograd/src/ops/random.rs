@@ -36,4 +36,18 @@ impl Var {
         let y = self.tensor().dropout(p, random)?;
         self.record_unary("dropout", y, move |dy| Ok(dy.dropout(p, random)?))
     }
+
+    /// As [`Var::dropout`], of whole channels: [`Tensor::dropout2d`](kiln_tensor::Tensor::dropout2d). `dx` is the same
+    /// selection and factor on `dy`.
+    ///
+    /// # Errors
+    /// As [`Tensor::dropout2d`](kiln_tensor::Tensor::dropout2d).
+    pub fn dropout2d(&self, p: f64) -> Result<Var> {
+        if !self.tape().is_training() || p == 0.0 {
+            return Ok(self.clone());
+        }
+        let random = self.tape().next_random();
+        let y = self.tensor().dropout2d(p, random)?;
+        self.record_unary("dropout2d", y, move |dy| Ok(dy.dropout2d(p, random)?))
+    }
 }

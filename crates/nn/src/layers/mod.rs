@@ -10,11 +10,12 @@ mod linear;
 mod pool;
 mod sequential;
 
-pub use activation::{ReLU, Sigmoid, Tanh};
+pub use activation::{GELU, LeakyReLU, PReLU, PReLUBuilder, ReLU, SiLU, Sigmoid, Tanh};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormBuilder};
 pub use conv::{Conv2d, Conv2dBuilder};
 pub use conv_transpose::{ConvTranspose2d, ConvTranspose2dBuilder};
 pub use dropout::Dropout;
+pub use dropout::{Dropout, Dropout2d};
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearBuilder};
 pub use pool::{AvgPool2d, MaxPool2d};

@@ -9,6 +9,36 @@ use crate::error::{Error, Result};
 use crate::launch::launch_planned;
 use crate::tensor::Tensor;
 
+/// What is made of the losses of all elements or rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Reduction {
+    /// They stay as they are.
+    None,
+    /// Their mean.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+}
+
+impl Reduction {
+    pub(crate) fn of(self, losses: &Tensor) -> Result<Tensor> {
+        match self {
+            Reduction::None => Ok(losses.clone()),
+            Reduction::Mean => losses.mean(&[], false),
+            Reduction::Sum => losses.sum(&[], false),
+        }
+    }
+
+    /// The gradient of each single loss of `x`, from that of the result.
+    pub(crate) fn share(self, dloss: &Tensor, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Reduction::None | Reduction::Sum => Ok(dloss.clone()),
+            Reduction::Mean => dloss.mul_scalar(1.0 / x.numel() as f64),
+        }
+    }
+}
+
 /// Rows up to which one workgroup makes the mean as well: one launch instead of two or three.
 const FUSED_ROWS: usize = 4096;
 

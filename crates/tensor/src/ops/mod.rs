@@ -1,10 +1,12 @@
 //! The operations, a file per family. Each documents its formula, shapes and errors.
 
+pub mod activation;
 pub mod batch_norm;
 mod concat;
 pub mod conv;
-pub mod conv_transpose;
 mod depthwise;
+pub mod conv_transpose;
+pub mod elementwise_loss;
 pub mod image;
 pub mod loss;
 pub mod matmul;

@@ -80,7 +80,7 @@ fn defined_on(op: &PointwiseOp) -> Vec<DType> {
         .collect()
 }
 
-fn unary(op: &PointwiseOp, name: &'static str, x: &Tensor, scalars: [f64; 2]) -> Result<Tensor> {
+pub(crate) fn unary(op: &PointwiseOp, name: &'static str, x: &Tensor, scalars: [f64; 2]) -> Result<Tensor> {
     x.check_dtype(name, "the tensor", &defined_on(op))?;
     let out = Tensor::empty(x.device(), x.shape(), x.dtype(), name)?;
     pointwise_into(op, &[x], &out, scalars, true)?;
@@ -110,10 +110,23 @@ fn check(op: &PointwiseOp, name: &'static str, operands: &[&Tensor]) -> Result<S
     Ok(shape)
 }
 
-fn broadcasting(op: &PointwiseOp, name: &'static str, operands: &[&Tensor], dtype: DType) -> Result<Tensor> {
+pub(crate) fn broadcasting(op: &PointwiseOp, name: &'static str, operands: &[&Tensor], dtype: DType) -> Result<Tensor> {
     let shape = check(op, name, operands)?;
     let out = Tensor::empty(operands[0].device(), shape, dtype, name)?;
     pointwise_into(op, operands, &out, [0.0; 2], true)?;
+    Ok(out)
+}
+
+/// An op of tensors that broadcast, with scalars.
+pub(crate) fn with_scalars(
+    op: &PointwiseOp,
+    name: &'static str,
+    operands: &[&Tensor],
+    scalars: [f64; 2],
+) -> Result<Tensor> {
+    let shape = check(op, name, operands)?;
+    let out = Tensor::empty(operands[0].device(), shape, operands[0].dtype(), name)?;
+    pointwise_into(op, operands, &out, scalars, true)?;
     Ok(out)
 }
 
@@ -349,7 +362,7 @@ impl Tensor {
 
 /// Derivatives of elementwise operations, each in one launch: the rules of autograd. Operands broadcast.
 pub mod gradient {
-    use super::{Result, Tensor, broadcasting, check, kernels, pointwise_into};
+    use super::{Result, Tensor, broadcasting, kernels, pointwise_into, with_scalars};
 
     macro_rules! gradients {
         ($($(#[$doc:meta])* pub fn $name:ident($($operand:ident),*) => $op:ident;)*) => {
@@ -397,24 +410,12 @@ pub mod gradient {
         pub fn minimum_grad(a, b, dy) => MINIMUM_GRAD;
     }
 
-    fn with_scalars(
-        op: &kernels::PointwiseOp,
-        name: &'static str,
-        operands: [&Tensor; 2],
-        scalars: [f64; 2],
-    ) -> Result<Tensor> {
-        let shape = check(op, name, &operands)?;
-        let out = Tensor::empty(operands[0].device(), shape, operands[0].dtype(), name)?;
-        pointwise_into(op, &operands, &out, scalars, true)?;
-        Ok(out)
-    }
-
     /// `dy` where `min <= x <= max`, else 0.
     ///
     /// # Errors
     /// As [`Tensor::add`].
     pub fn clamp_grad(x: &Tensor, dy: &Tensor, min: f64, max: f64) -> Result<Tensor> {
-        with_scalars(&kernels::CLAMP_GRAD, "clamp_grad", [x, dy], [min, max])
+        with_scalars(&kernels::CLAMP_GRAD, "clamp_grad", &[x, dy], [min, max])
     }
 
     /// `dy p x^(p - 1)`.
@@ -422,7 +423,7 @@ pub mod gradient {
     /// # Errors
     /// As [`Tensor::add`].
     pub fn pow_scalar_grad(x: &Tensor, dy: &Tensor, exponent: f64) -> Result<Tensor> {
-        with_scalars(&kernels::POW_SCALAR_GRAD, "pow_scalar_grad", [x, dy], [exponent, 0.0])
+        with_scalars(&kernels::POW_SCALAR_GRAD, "pow_scalar_grad", &[x, dy], [exponent, 0.0])
     }
 
     /// `dy` where the mask is not 0, else 0: the gradient of [`Tensor::where_`] to its second operand.

@@ -102,6 +102,28 @@ impl Tensor {
         Ok(out)
     }
 
+    /// As [`Tensor::dropout`], of whole channels of `[batch, channels, ..]` (Tompson et al., "Efficient object localization
+    /// using convolutional networks", 2015). One random number decides for a channel of an image.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where there are no channels; as [`Tensor::dropout`].
+    pub fn dropout2d(&self, p: f64, random: Random) -> Result<Tensor> {
+        const OP: &str = "dropout2d";
+        check_probability(OP, p)?;
+        self.check_dtype(OP, "the tensor", &[DType::F32, DType::F16])?;
+        if self.rank() < 2 {
+            return Err(Error::shape(OP, format!("a tensor of shape {}; needs [batch, channels, ..]", self.shape())));
+        }
+        let mut shape = vec![1; self.rank()];
+        shape[..2].copy_from_slice(&self.shape()[..2]);
+        let factor = Tensor::ones(self.device(), shape, self.dtype())?.dropout(p, random)?;
+        // A selection, so that a dropped NaN or infinity is 0.
+        super::pointwise::gradient::keep(
+            &factor.gt(&Tensor::zeros(self.device(), (), self.dtype())?)?,
+            &self.mul(&factor)?,
+        )
+    }
+
     /// `start, start + step, ...` below `end` (above it for a negative step): `ceil((end - start) / step)` numbers of type `f32`,
     /// `i32` or `u32`.
     ///
