@@ -9,6 +9,8 @@ macro_rules! embed {
 /// The kernels: `shaders/{name}.wgsl`.
 pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
     "adam",
+    "adaptive_pool",
+    "adaptive_pool_grad",
     "arange",
     "augment_image",
     "avg_pool",
@@ -33,6 +35,8 @@ pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
     "depthwise_weight_grad_any",
     "dropout",
     "matmul_lanes",
+    "local_response_norm",
+    "local_response_norm_grad",
     "max_pool",
     "max_pool_grad",
     "max_pool_grad_pairs",
@@ -54,6 +58,7 @@ pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
 
 /// The parts: `shaders/part/{name}.wgsl`.
 pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
+    "adaptive",
     "affine",
     "average",
     "bytes",
@@ -79,6 +84,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "philox",
     "quads",
     "quads_u64",
+    "response",
     "row_single",
     "row_tree",
     "rows",

@@ -19,12 +19,14 @@
 //! start of the binding (quads of four elements where it says so); what lies between a tensor's end and the next multiple
 //! of 16 bytes may be read and written; counts and offsets are below 2^31.
 
-pub mod ceiling;
+pub mod adaptive_pool;
 pub mod batch_norm;
+pub mod ceiling;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;
 pub mod image;
+pub mod local_response_norm;
 pub mod matmul;
 pub mod optim;
 pub mod pointwise;

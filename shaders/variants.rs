@@ -1,6 +1,9 @@
 //! Every kernel that the library can ask for, as data.
 
-use crate::{Kernel, Layout, batch_norm, ceiling, contract, conv, depthwise, image, matmul, optim, pointwise, pool, random, reduce, softmax, winograd};
+use crate::{
+    Kernel, Layout, adaptive_pool, batch_norm, ceiling, contract, conv, depthwise, image, local_response_norm, matmul,
+    optim, pointwise, pool, random, reduce, softmax, winograd,
+};
 use std::collections::HashSet;
 
 /// Every variant of every kernel that the library can ask for, each once.
@@ -17,6 +20,8 @@ pub fn variants() -> Vec<Kernel> {
         depthwise::variants(),
         image::variants(),
         matmul::variants(),
+        adaptive_pool::variants(),
+        local_response_norm::variants(),
         optim::variants(),
         pointwise::variants(),
         pool::variants(),
@@ -44,6 +49,8 @@ pub fn layouts() -> Vec<Layout> {
         image::AugmentParams::LAYOUT,
         image::NormalizeParams::LAYOUT,
         matmul::MatmulParams::LAYOUT,
+        adaptive_pool::AdaptivePoolParams::LAYOUT,
+        local_response_norm::ResponseParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::SgdParams::LAYOUT,
         pointwise::FlatParams::LAYOUT,

@@ -13,6 +13,8 @@ conv_transpose2d.safetensors  the same
 pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (within each plane, as PyTorch counts)
 softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
+adaptive_pool.safetensors  CASE.{x,dy,max,indices,max_dx,avg,avg_dx}, pooled to `size`
+local_response_norm.safetensors  CASE.{x,dy,y,dx} and options
 activation.safetensors     x, dy, ACTIVATION.{y,dx}; x4, prelu.{weight,y}
 elementwise_loss.safetensors  x, target, LOSS.{none,mean,sum,dx}; logits, probabilities, weight, pos_weight,
                            bce.{plain,weight,pos_weight,both}
@@ -257,6 +259,50 @@ def record_cross_entropy():
     save("cross_entropy", tensors, {name: {} for name in cases})
 
 
+def record_adaptive_pool():
+    # name: shape, output size
+    cases = {
+        "uneven": ((2, 2, 7, 5), (3, 2)),
+        "divides": ((1, 2, 6, 8), (3, 2)),
+        "vgg": ((1, 1, 9, 8), (7, 7)),
+        "larger": ((1, 2, 3, 2), (5, 4)),
+        "global": ((2, 3, 5, 4), (1, 1)),
+    }
+    tensors = {}
+    for seed, (name, (shape, size)) in enumerate(cases.items()):
+        x, dy = values(9500 + seed, *shape), values(9520 + seed, *shape[:2], *size)
+        case = {"x": x, "dy": dy}
+        for kind in ("max", "avg"):
+            leaf = x.clone().requires_grad_()
+            if kind == "max":
+                y, case["indices"] = F.adaptive_max_pool2d(leaf, size, return_indices=True)
+            else:
+                y = F.adaptive_avg_pool2d(leaf, size)
+            y.backward(dy)
+            case |= {kind: y, f"{kind}_dx": leaf.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+    save("adaptive_pool", tensors, {name: {"size": pair(size)} for name, (_, size) in cases.items()})
+
+
+def record_local_response_norm():
+    # name: shape, size, alpha, beta, k
+    cases = {
+        "alexnet": ((2, 9, 3, 2), 5, 5e-4, 0.75, 2.0),
+        "steep": ((1, 6, 4, 2), 3, 1.0, 0.75, 1.0),
+        "even": ((2, 7, 3), 4, 0.5, 1.25, 0.5),
+        "wider_than_channels": ((1, 3, 2, 2), 7, 0.5, 0.5, 1.0),
+    }
+    tensors = {}
+    for seed, (name, (shape, *options)) in enumerate(cases.items()):
+        x, dy = values(9540 + seed, *shape).requires_grad_(), values(9560 + seed, *shape)
+        y = F.local_response_norm(x, *options)
+        y.backward(dy)
+        case = {"x": x, "dy": dy, "y": y, "dx": x.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+    described = {name: dict(zip(("size", "alpha", "beta", "k"), options)) for name, (_, *options) in cases.items()}
+    save("local_response_norm", tensors, described)
+
+
 def record_activation():
     cases = {
         "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
@@ -486,6 +532,8 @@ if __name__ == "__main__":
     record_pool()
     record_softmax()
     record_cross_entropy()
+    record_adaptive_pool()
+    record_local_response_norm()
     record_activation()
     record_elementwise_loss()
     record_batch_norm()

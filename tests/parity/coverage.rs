@@ -18,6 +18,7 @@ const NO_OPS: &[(&str, &str)] = &[
     ("shares_memory", "says whether two are views of one"),
     ("pool::new", "makes options"),
     ("conv_transpose::transposed", "makes options"),
+    ("local_response_norm::new", "makes options"),
     ("optim::state_len", "says a size; the optimizers' rows pass it"),
 ];
 

@@ -42,6 +42,8 @@ families!(
     norm,
     activation,
     elementwise_loss,
+    adaptive_pool,
+    local_response_norm,
     random,
     gradient,
     image,

@@ -88,7 +88,7 @@ impl Recorded {
         [value[0].as_f64().unwrap(), value[1].as_f64().unwrap()]
     }
 
-    fn sizes(&self, case: &str, option: &str) -> [usize; 2] {
+    pub fn sizes(&self, case: &str, option: &str) -> [usize; 2] {
         self.pair(case, option).map(|v| v as usize)
     }
 

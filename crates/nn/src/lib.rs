@@ -48,9 +48,10 @@ pub use buffer::{Buffer, Count, Entry};
 pub use error::{Error, Problem, Result};
 pub use init::{Fan, Init, Initializer, Nonlinearity};
 pub use layers::{
-    AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormBuilder, Build, Conv2d, Conv2dBuilder, ConvTranspose2d,
-    ConvTranspose2dBuilder, Dropout, Dropout2d, Flatten, GELU, LeakyReLU, Linear, LinearBuilder, MaxPool2d, PReLU,
-    PReLUBuilder, ReLU, Sequential, SequentialBuilder, SiLU, Sigmoid, Size2, Tanh,
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormBuilder, Build, Conv2d,
+    Conv2dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, Dropout, Dropout2d, Flatten, GELU, LeakyReLU, Linear,
+    LinearBuilder, LocalResponseNorm, MaxPool2d, PReLU, PReLUBuilder, ReLU, Sequential, SequentialBuilder, SiLU,
+    Sigmoid, Size2, Tanh,
 };
 pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{Adam, Optimizer, OptimizerState, Sgd};

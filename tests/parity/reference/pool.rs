@@ -123,6 +123,64 @@ pub fn avg_pool2d_grad(input_shape: &[usize], dy: &Array, pool: Pool2d, count_in
     dx
 }
 
+/// The shape that adaptive pooling to this size gives.
+pub fn adapted(input: &[usize], size: [usize; 2]) -> Vec<usize> {
+    vec![input[0], input[1], size[0], size[1]]
+}
+
+/// Calls `visit(output position, input positions in its window)`: of `in` pixels, window o of `out` has those from
+/// `floor(o in / out)` to before `ceil((o + 1) in / out)`.
+fn for_each_adaptive_window(input: &[usize], size: [usize; 2], mut visit: impl FnMut(usize, &[usize])) {
+    let [_, _, h, w] = input[..] else { panic!("pooling of {input:?}") };
+    let along = |o: usize, pixels: usize, count: usize| o * pixels / count..((o + 1) * pixels).div_ceil(count);
+    for plane in 0..input[0] * input[1] {
+        for oh in 0..size[0] {
+            for ow in 0..size[1] {
+                let rows = along(oh, h, size[0]);
+                let window: Vec<usize> = rows
+                    .flat_map(|row| along(ow, w, size[1]).map(move |column| (plane * h + row) * w + column))
+                    .collect();
+                visit((plane * size[0] + oh) * size[1] + ow, &window);
+            }
+        }
+    }
+}
+
+/// As [`max_pool2d_with_indices`], with adaptive windows.
+pub fn adaptive_max_pool2d(x: &Array, size: [usize; 2]) -> (Array, Vec<usize>) {
+    let mut y = Array::zeros(&adapted(&x.shape, size));
+    let mut indices = vec![0; y.numel()];
+    for_each_adaptive_window(&x.shape, size, |out, window| {
+        let mut best = window[0];
+        for &at in window {
+            if !x.data[best].is_nan() && (x.data[at].is_nan() || x.data[at] > x.data[best]) {
+                best = at;
+            }
+        }
+        y.data[out] = x.data[best];
+        indices[out] = best;
+    });
+    (y, indices)
+}
+
+pub fn adaptive_avg_pool2d(x: &Array, size: [usize; 2]) -> Array {
+    let mut y = Array::zeros(&adapted(&x.shape, size));
+    for_each_adaptive_window(&x.shape, size, |out, window| {
+        y.data[out] = window.iter().map(|&at| x.data[at]).sum::<f64>() / window.len() as f64;
+    });
+    y
+}
+
+pub fn adaptive_avg_pool2d_grad(input: &[usize], dy: &Array) -> Array {
+    let mut dx = Array::zeros(input);
+    for_each_adaptive_window(input, [dy.shape[2], dy.shape[3]], |out, window| {
+        for &at in window {
+            dx.data[at] += dy.data[out] / window.len() as f64;
+        }
+    });
+    dx
+}
+
 mod tests {
     use super::*;
 

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod activation;
+pub mod adaptive_pool;
 pub mod binary;
 pub mod conv;
 pub mod conv_transpose;
@@ -9,6 +10,7 @@ pub mod create;
 pub mod elementwise_loss;
 pub mod gradient;
 pub mod image;
+pub mod local_response_norm;
 pub mod matmul;
 pub mod norm;
 pub mod optim;

@@ -3,12 +3,14 @@
 //! In the formulas, `dy` is the gradient of the result `y`, and `dx` that of the input `x`.
 
 mod activation;
+mod adaptive_pool;
 mod batch_norm;
 mod compare;
 mod concat;
 mod conv;
 mod conv_transpose;
 mod elementwise_loss;
+mod local_response_norm;
 mod loss;
 mod matmul;
 mod operator;

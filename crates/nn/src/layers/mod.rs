@@ -1,16 +1,19 @@
 //! Layers: a file per family.
 
 mod activation;
+mod adaptive_pool;
 mod batch_norm;
 mod conv;
 mod conv_transpose;
 mod dropout;
 mod flatten;
 mod linear;
+mod local_response_norm;
 mod pool;
 mod sequential;
 
 pub use activation::{GELU, LeakyReLU, PReLU, PReLUBuilder, ReLU, SiLU, Sigmoid, Tanh};
+pub use adaptive_pool::{AdaptiveAvgPool2d, AdaptiveMaxPool2d};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormBuilder};
 pub use conv::{Conv2d, Conv2dBuilder};
 pub use conv_transpose::{ConvTranspose2d, ConvTranspose2dBuilder};
@@ -18,6 +21,7 @@ pub use dropout::Dropout;
 pub use dropout::{Dropout, Dropout2d};
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearBuilder};
+pub use local_response_norm::LocalResponseNorm;
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use sequential::{Sequential, SequentialBuilder};
 

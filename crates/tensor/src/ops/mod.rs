@@ -1,6 +1,7 @@
 //! The operations, a file per family. Each documents its formula, shapes and errors.
 
 pub mod activation;
+pub mod adaptive_pool;
 pub mod batch_norm;
 mod concat;
 pub mod conv;
@@ -8,6 +9,7 @@ mod depthwise;
 pub mod conv_transpose;
 pub mod elementwise_loss;
 pub mod image;
+pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
 pub mod optim;
