@@ -25,6 +25,7 @@ pub mod ceiling;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;
+pub mod foreach;
 pub mod image;
 pub mod local_response_norm;
 pub mod matmul;

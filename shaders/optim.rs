@@ -12,7 +12,7 @@ use crate::launch::{Launch, params};
 pub const MOST: usize = 13;
 
 /// The kernels' table sizes.
-const SIZES: [usize; 4] = [1, 3, 7, MOST];
+pub(crate) const SIZES: [usize; 4] = [1, 3, 7, MOST];
 
 /// The buffers of state that an optimizer keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -23,6 +23,18 @@ pub enum Optimizer {
     SgdMomentum,
     /// Adam and AdamW: two.
     Adam,
+    /// RMSprop: one to three.
+    Rmsprop {
+        /// Whether the squares are taken from the mean.
+        centered: bool,
+        /// Whether there is momentum.
+        momentum: bool,
+    },
+    /// No optimizer, but pairs of tensors: none or one.
+    Pairs {
+        /// Whether there is a buffer besides.
+        buffer: bool,
+    },
 }
 
 impl Optimizer {
@@ -32,6 +44,8 @@ impl Optimizer {
             Optimizer::Sgd => 0,
             Optimizer::SgdMomentum => 1,
             Optimizer::Adam => 2,
+            Optimizer::Rmsprop { centered, momentum } => 1 + centered as usize + momentum as usize,
+            Optimizer::Pairs { buffer } => buffer as usize,
         }
     }
 }
@@ -108,6 +122,30 @@ params! {
     }
 }
 
+params! {
+    /// The parameters of `rmsprop.wgsl`.
+    "rmsprop" pub struct RmspropParams {
+        /// By tensor, as in [`SgdParams`].
+        pub segment: [[u32; 4]; MOST],
+        /// The first tensor's place in the state, in blocks of 1,024 elements.
+        pub first_state: u32,
+        /// 1 at the first step, when the state is not read.
+        pub first_step: u32,
+        /// The learning rate.
+        pub rate: f32,
+        /// Added to the gradient, times the parameter.
+        pub weight_decay: f32,
+        /// Decay of the means.
+        pub alpha: f32,
+        /// 1 - alpha
+        pub rest: f32,
+        /// Added to the root of the mean square.
+        pub epsilon: f32,
+        /// The momentum.
+        pub momentum: f32,
+    }
+}
+
 /// A tensor of a launch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Segment {
@@ -149,27 +187,86 @@ pub fn adam(tensors: &[Segment], settings: AdamParams) -> Launch {
     Launch::new(kernel, &AdamParams { segment, ..settings }, u64::from(groups))
 }
 
+/// A step of RMSprop on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// parameters, as many gradients, the mean squares, the means where they are centered, the momentum where there is one.
+pub fn rmsprop(tensors: &[Segment], centered: bool, with_momentum: bool, settings: RmspropParams) -> Launch {
+    let (segment, groups) = segments(tensors);
+    let kernel = kernel(Optimizer::Rmsprop { centered, momentum: with_momentum }, table_size(tensors.len()));
+    Launch::new(kernel, &RmspropParams { segment, ..settings }, u64::from(groups))
+}
+
 macro_rules! state {
     ($index:literal, $binding:literal) => {
         concat!("@group(0) @binding(", $binding, ") var<storage, read_write> state", $index, ": array<vec4<f32>>;")
     };
 }
 
-fn kernel(optimizer: Optimizer, size: usize) -> Kernel {
-    let (part, state0, state1) = match size {
-        1 => ("segments1", state!("0", "2"), state!("1", "3")),
-        3 => ("segments3", state!("0", "6"), state!("1", "7")),
-        7 => ("segments7", state!("0", "14"), state!("1", "15")),
-        _ => ("segments13", state!("0", "26"), state!("1", "27")),
-    };
-    match optimizer {
-        Optimizer::Sgd => Kernel::new("sgd").part(part).part("no_momentum"),
-        Optimizer::SgdMomentum => Kernel::new("sgd").part(part).part("momentum").function(state0),
-        Optimizer::Adam => Kernel::new("adam").part(part).function(state0).function(state1),
+/// The part with so many pairs, and the declarations of the state buffers behind them.
+pub(crate) fn states_of(size: usize) -> (&'static str, [&'static str; 3]) {
+    match size {
+        1 => ("segments1", [state!("0", "2"), state!("1", "3"), state!("2", "4")]),
+        3 => ("segments3", [state!("0", "6"), state!("1", "7"), state!("2", "8")]),
+        7 => ("segments7", [state!("0", "14"), state!("1", "15"), state!("2", "16")]),
+        _ => ("segments13", [state!("0", "26"), state!("1", "27"), state!("2", "28")]),
     }
 }
 
+fn kernel(optimizer: Optimizer, size: usize) -> Kernel {
+    let (part, states) = states_of(size);
+    let kernel = match optimizer {
+        Optimizer::Sgd => Kernel::new("sgd").part("no_momentum"),
+        Optimizer::SgdMomentum => Kernel::new("sgd").part("momentum"),
+        Optimizer::Adam => Kernel::new("adam"),
+        Optimizer::Rmsprop { centered, momentum } => {
+            let kernel = Kernel::new("rmsprop").function(if centered { CENTRED } else { NOT_CENTRED });
+            kernel.function(match (momentum, centered) {
+                (false, _) => NOT_CARRIED,
+                (true, false) => CARRIED,
+                (true, true) => CARRIED_BEHIND,
+            })
+        }
+        // Its formula is a matter of `foreach`.
+        Optimizer::Pairs { .. } => Kernel::new("foreach"),
+    };
+    states[..optimizer.states()].iter().fold(kernel.part(part), |kernel, state| kernel.function(*state))
+}
+
+const NOT_CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec4<f32> {
+    return s;
+}";
+const CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec4<f32> {
+    var a = params.rest * g;
+    if (params.first_step == 0u) {
+        a = fma(vec4<f32>(params.alpha), state1[i], a);
+    }
+    state1[i] = a;
+    return s - a * a;
+}";
+const NOT_CARRIED: &str = "fn carried(d: vec4<f32>, i: u32) -> vec4<f32> {
+    return d;
+}";
+
+macro_rules! carried {
+    ($state:literal) => {
+        concat!(
+            "fn carried(d: vec4<f32>, i: u32) -> vec4<f32> {\n    var b = d;\n    if (params.first_step == 0u) {\n        \
+             b = fma(vec4<f32>(params.momentum), ",
+            $state,
+            "[i], d);\n    }\n    ",
+            $state,
+            "[i] = b;\n    return b;\n}"
+        )
+    };
+}
+const CARRIED: &str = carried!("state1");
+const CARRIED_BEHIND: &str = carried!("state2");
+
 pub(crate) fn variants() -> Vec<Kernel> {
-    let optimizers = [Optimizer::Sgd, Optimizer::SgdMomentum, Optimizer::Adam];
-    SIZES.into_iter().flat_map(|size| optimizers.map(|optimizer| kernel(optimizer, size))).collect()
+    let rmsprop = |i: u32| Optimizer::Rmsprop { centered: i & 1 != 0, momentum: i & 2 != 0 };
+    let mut optimizers = vec![Optimizer::Sgd, Optimizer::SgdMomentum, Optimizer::Adam];
+    optimizers.extend((0..4).map(rmsprop));
+    SIZES
+        .into_iter()
+        .flat_map(|size| optimizers.iter().map(move |&optimizer| kernel(optimizer, size)).collect::<Vec<_>>())
+        .collect()
 }

@@ -1,8 +1,8 @@
 //! Every kernel that the library can ask for, as data.
 
 use crate::{
-    Kernel, Layout, adaptive_pool, batch_norm, ceiling, contract, conv, depthwise, image, local_response_norm, matmul,
-    optim, pointwise, pool, random, reduce, softmax, winograd,
+    Kernel, Layout, adaptive_pool, batch_norm, ceiling, contract, conv, depthwise, foreach, image, local_response_norm,
+    matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
 };
 use std::collections::HashSet;
 
@@ -21,6 +21,7 @@ pub fn variants() -> Vec<Kernel> {
         image::variants(),
         matmul::variants(),
         adaptive_pool::variants(),
+        foreach::variants(),
         local_response_norm::variants(),
         optim::variants(),
         pointwise::variants(),
@@ -50,8 +51,10 @@ pub fn layouts() -> Vec<Layout> {
         image::NormalizeParams::LAYOUT,
         matmul::MatmulParams::LAYOUT,
         adaptive_pool::AdaptivePoolParams::LAYOUT,
+        foreach::PairParams::LAYOUT,
         local_response_norm::ResponseParams::LAYOUT,
         optim::AdamParams::LAYOUT,
+        optim::RmspropParams::LAYOUT,
         optim::SgdParams::LAYOUT,
         pointwise::FlatParams::LAYOUT,
         pointwise::StridedParams::LAYOUT,

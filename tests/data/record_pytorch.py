@@ -21,6 +21,7 @@ elementwise_loss.safetensors  x, target, LOSS.{none,mean,sum,dx}; logits, probab
 batch_norm.safetensors     CASE.{x,weight,bias,dy,y,dx,dweight,dbias}, CASE.{start,end}_{mean,var}: running statistics
                            before and after, CASE.eval_y: by those before
 optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the parameters after each of 25 steps
+schedule.safetensors       SCHEDULE: the learning rates of 25 steps; told: what the plateaus were told
 lenet5.safetensors         initial.NAME, gradient.NAME (of the first step), logits (of the first batch), losses and
                            losses_fast (20 steps at two learning rates), batches (indices into the embedded training
                            set), labels, pixel_sums (a check that the images are still the same)
@@ -380,7 +381,7 @@ def record_optim():
     The tests recompute the gradient: `curvature * (p - target) + 0.3 * cos(3 p)`, curvature of element i being
     `0.5 + i % 4`.
     """
-    sgd, adam = torch.optim.SGD, torch.optim.Adam
+    sgd, adam, adamw, rmsprop = torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop
     cases = {
         "sgd": (sgd, {"lr": 0.05}),
         "sgd_weight_decay": (sgd, {"lr": 0.05, "weight_decay": 0.1}),
@@ -392,6 +393,12 @@ def record_optim():
         "adam": (adam, {"lr": 0.05}),
         "adam_weight_decay": (adam, {"lr": 0.05, "weight_decay": 0.1}),
         "adam_betas": (adam, {"lr": 0.02, "betas": (0.5, 0.9), "eps": 1e-4}),
+        "adamw": (adamw, {"lr": 0.05, "weight_decay": 0.01}),
+        "adamw_weight_decay": (adamw, {"lr": 0.05, "weight_decay": 0.3, "betas": (0.8, 0.95)}),
+        "rmsprop": (rmsprop, {"lr": 0.02}),
+        "rmsprop_momentum": (rmsprop, {"lr": 0.005, "momentum": 0.9, "alpha": 0.9}),
+        "rmsprop_centered": (rmsprop, {"lr": 0.01, "centered": True, "weight_decay": 0.1, "eps": 1e-4}),
+        "rmsprop_everything": (rmsprop, {"lr": 0.005, "centered": True, "momentum": 0.8, "alpha": 0.95, "eps": 1e-3}),
     }
     shapes = {"a": (3, 5), "b": (7,)}
     tensors = {}
@@ -414,10 +421,48 @@ def record_optim():
                 history[key].append(p.detach().clone())
         tensors |= {f"{name}.{key}": torch.stack(steps) for key, steps in history.items()}
     described = {
-        name: {"optimizer": "sgd" if optimizer is sgd else "adam"} | options
+        name: {"optimizer": optimizer.__name__.lower()} | options
         for name, (optimizer, options) in cases.items()
     }
     save("optim", tensors, described)
+
+
+def record_schedule():
+    """The learning rates of 25 steps from 0.1, and for the plateau the values that it was told."""
+    schedules = torch.optim.lr_scheduler
+    warm = lambda optim, steps, factor: schedules.LinearLR(optim, start_factor=factor, total_iters=steps)
+    cases = {
+        "step": lambda o: schedules.StepLR(o, 7, 0.5),
+        "multi_step": lambda o: schedules.MultiStepLR(o, [3, 10, 18], 0.3),
+        "exponential": lambda o: schedules.ExponentialLR(o, 0.9),
+        "cosine": lambda o: schedules.CosineAnnealingLR(o, 25),
+        "one_cycle": lambda o: schedules.OneCycleLR(o, max_lr=0.1, total_steps=25),
+        "polynomial": lambda o: schedules.PolynomialLR(o, 25, 2.0),
+        "warm_step": lambda o: schedules.SequentialLR(o, [warm(o, 5, 0.1), schedules.StepLR(o, 6, 0.5)], [5]),
+        "warm_cosine": lambda o: schedules.SequentialLR(o, [warm(o, 4, 0.2), schedules.CosineAnnealingLR(o, 21)], [4]),
+    }
+    tensors = {}
+
+    def run(make, advance):
+        optim = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        schedule, rates = make(optim), []
+        for step in range(25):
+            rates.append(optim.param_groups[0]["lr"])
+            optim.step()
+            advance(schedule, step)
+        return torch.tensor(rates)
+
+    for name, make in cases.items():
+        tensors[name] = run(make, lambda schedule, _: schedule.step())
+    told = (1.0 / (1.0 + torch.arange(25.0) / 3).clamp(max=3.0) + 0.01 * values(9600, 25)).round(decimals=2)
+    plateau = lambda **options: lambda o: schedules.ReduceLROnPlateau(o, factor=0.5, **options)
+    tensors["told"] = told
+    tensors["plateau"] = run(plateau(patience=2), lambda s, step: s.step(float(told[step])))
+    tensors["plateau_max"] = run(
+        plateau(patience=1, mode="max", cooldown=2, min_lr=0.02, threshold=0.05),
+        lambda s, step: s.step(-float(told[step]) + 2.0),
+    )
+    save("schedule", tensors, {name: {} for name in cases})
 
 
 def read_idx(name, rank):
@@ -538,5 +583,6 @@ if __name__ == "__main__":
     record_elementwise_loss()
     record_batch_norm()
     record_optim()
+    record_schedule()
     record_lenet5()
     record_files()

@@ -6,7 +6,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 use crate::reference::conv::{self, Conv2d};
-use crate::reference::optim::{Adam, AdamState, Sgd};
+use crate::reference::optim::{Adam, AdamState, Rmsprop, RmspropState, Sgd};
 use crate::reference::pool::{self, Pool2d};
 use crate::reference::{Array, lenet, reduce};
 use crate::tolerance::{Class, Expected};
@@ -128,6 +128,19 @@ impl Recorded {
             betas: if self.cases[case].get("betas").is_some() { self.pair(case, "betas") } else { default.betas },
             eps: self.number(case, "eps").unwrap_or(default.eps),
             weight_decay: self.number(case, "weight_decay").unwrap_or(0.0),
+            decoupled: self.text(case, "optimizer") == "adamw",
+        }
+    }
+
+    pub fn rmsprop(&self, case: &str) -> Rmsprop {
+        let default = Rmsprop::default();
+        Rmsprop {
+            lr: self.number(case, "lr").unwrap(),
+            alpha: self.number(case, "alpha").unwrap_or(default.alpha),
+            eps: self.number(case, "eps").unwrap_or(default.eps),
+            weight_decay: self.number(case, "weight_decay").unwrap_or(0.0),
+            momentum: self.number(case, "momentum").unwrap_or(0.0),
+            centered: self.flag(case, "centered"),
         }
     }
 }
@@ -260,12 +273,13 @@ fn reference_optimizers() {
             let mut p = recorded.get("start", parameter).clone();
             let history = recorded.get(case, parameter);
             assert_eq!(history.shape[0], 25);
-            let (mut buffer, mut adam) = (None, AdamState::new(&p.shape));
+            let (mut buffer, mut adam, mut rmsprop) = (None, AdamState::new(&p.shape), RmspropState::new(&p.shape));
             for (step, torch) in history.data.chunks_exact(p.numel()).enumerate() {
                 let grad = optim_gradient(&p, target);
                 match recorded.text(case, "optimizer") {
                     "sgd" => recorded.sgd(case).step(&mut p, &grad, &mut buffer),
-                    "adam" => recorded.adam(case).step(&mut p, &grad, &mut adam),
+                    "adam" | "adamw" => recorded.adam(case).step(&mut p, &grad, &mut adam),
+                    "rmsprop" => recorded.rmsprop(case).step(&mut p, &grad, &mut rmsprop),
                     other => panic!("{other}"),
                 }
                 let miss = relative(&Array::new(&p.shape, torch.to_vec()), &p);

@@ -19,6 +19,16 @@ impl Gradients {
         Gradients { tape, ..Gradients::default() }
     }
 
+    /// Gradients of parameters by their ids, that were computed by other means: sums over several passes, or over machines.
+    pub fn of_parameters(gradients: impl IntoIterator<Item = (u64, Tensor)>) -> Gradients {
+        // No tape has this number, so that no variable finds itself here.
+        let mut all = Gradients::new(u64::MAX);
+        for (node, (id, gradient)) in gradients.into_iter().enumerate() {
+            all.insert(node, Some(id), gradient);
+        }
+        all
+    }
+
     pub(crate) fn insert(&mut self, node: usize, parameter: Option<u64>, gradient: Tensor) {
         self.leaves.insert(node, gradient);
         if let Some(id) = parameter {

@@ -41,6 +41,7 @@ mod layers;
 mod module;
 mod optim;
 mod parameter;
+mod plateau;
 mod schedule;
 mod state;
 
@@ -54,8 +55,12 @@ pub use layers::{
     Sigmoid, Size2, Tanh,
 };
 pub use module::{Module, Parameters, ReluFusion, Visitor};
-pub use optim::{Adam, Optimizer, OptimizerState, Sgd};
+pub use optim::{
+    Adam, AdamW, Ema, GradientAccumulator, Optimizer, OptimizerState, ParameterGroups, RMSprop, Sgd, clip_grad_norm,
+    clip_grad_value,
+};
 pub use parameter::Parameter;
+pub use plateau::ReduceLrOnPlateau;
 pub use schedule::Schedule;
 #[cfg(feature = "hub")]
 pub use state::Hub;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln_autograd::{Gradients, Tape};
-use kiln_nn::{Adam, Optimizer, Parameter, Parameters, Schedule, Sgd};
+use kiln_nn::{Adam, AdamW, Optimizer, Parameter, Parameters, RMSprop, Schedule, Sgd};
 use kiln_tensor::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 
@@ -69,6 +69,7 @@ impl Problem {
 fn cases(problem: &Problem) -> Vec<(&'static str, Box<dyn Optimizer>)> {
     let sgd = |lr: f64| Sgd::new(problem.named(), lr);
     let adam = |lr: f64| Adam::new(problem.named(), lr);
+    let rmsprop = |lr: f64| RMSprop::new(problem.named(), lr);
     vec![
         ("sgd", Box::new(sgd(0.05))),
         ("sgd_weight_decay", Box::new(sgd(0.05).weight_decay(0.1))),
@@ -80,6 +81,12 @@ fn cases(problem: &Problem) -> Vec<(&'static str, Box<dyn Optimizer>)> {
         ("adam", Box::new(adam(0.05))),
         ("adam_weight_decay", Box::new(adam(0.05).weight_decay(0.1))),
         ("adam_betas", Box::new(adam(0.02).betas(0.5, 0.9).eps(1e-4))),
+        ("adamw", Box::new(AdamW::new(problem.named(), 0.05))),
+        ("adamw_weight_decay", Box::new(AdamW::new(problem.named(), 0.05).weight_decay(0.3).betas(0.8, 0.95))),
+        ("rmsprop", Box::new(rmsprop(0.02))),
+        ("rmsprop_momentum", Box::new(rmsprop(0.005).momentum(0.9).alpha(0.9))),
+        ("rmsprop_centered", Box::new(rmsprop(0.01).centered(true).weight_decay(0.1).eps(1e-4))),
+        ("rmsprop_everything", Box::new(rmsprop(0.005).centered(true).momentum(0.8).alpha(0.95).eps(1e-3))),
     ]
 }
 
@@ -117,7 +124,7 @@ fn a_saved_state_goes_on_as_if_nothing_had_happened() {
     let device = device();
     let bytes = recorded();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    for index in [0, 5, 7] {
+    for index in [0, 5, 7, 10, 13, 15] {
         let run = |cut: bool| -> Vec<Vec<u32>> {
             let problem = Problem::new(&device, &file);
             let mut optim = cases(&problem).swap_remove(index).1;
@@ -290,7 +297,7 @@ fn schedules_are_those_of_pytorch() {
     }
     assert_eq!(
         Schedule::cosine(10).check(10).unwrap_err().to_string(),
-        "Schedule::CosineAnnealing: 10 steps of warm-up in a run of 10 steps; pass fewer, or train longer"
+        "Schedule::Warmup: 10 steps of warm-up in a run of 10 steps; pass fewer, or train longer"
     );
     let bad = Schedule::OneCycle { pct_start: 1.5, div_factor: 25.0, final_div_factor: 1e4 };
     assert_eq!(

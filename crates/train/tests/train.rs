@@ -360,7 +360,7 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
     );
     assert_eq!(
         told(&splits(), feed().batch(50), one().schedule(Schedule::cosine(5))),
-        "Schedule::CosineAnnealing: 5 steps of warm-up in a run of 1 steps; pass fewer, or train longer"
+        "Schedule::Warmup: 5 steps of warm-up in a run of 1 steps; pass fewer, or train longer"
     );
     // A file where the folder should be.
     let folder = tempfile::tempdir().unwrap();

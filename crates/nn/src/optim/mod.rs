@@ -1,10 +1,20 @@
 //! Optimizers.
 
+mod accumulate;
 mod adam;
+mod clip;
+mod ema;
+mod groups;
+mod rmsprop;
 mod sgd;
 mod slots;
 
-pub use adam::Adam;
+pub use accumulate::GradientAccumulator;
+pub use adam::{Adam, AdamW};
+pub use clip::{clip_grad_norm, clip_grad_value};
+pub use ema::Ema;
+pub use groups::ParameterGroups;
+pub use rmsprop::RMSprop;
 pub use sgd::Sgd;
 
 use std::collections::BTreeMap;
@@ -12,7 +22,8 @@ use std::collections::BTreeMap;
 use kiln_autograd::Gradients;
 use kiln_tensor::Tensor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::module::Parameters;
 
 /// What a training loop needs of an optimizer. The optimizers have the same methods of their own, so the trait is only needed
 /// where one is chosen at run time.
@@ -23,6 +34,9 @@ pub trait Optimizer: Send {
     /// [`Error::NoGradient`](crate::Error::NoGradient) with the name of a parameter that got none,
     /// [`Error::Argument`](crate::Error::Argument) for a setting out of its range. Nothing is changed then.
     fn step(&mut self, gradients: &Gradients) -> Result<()>;
+
+    /// What it changes, each parameter once.
+    fn parameters(&self) -> Parameters;
 
     /// The learning rate.
     fn lr(&self) -> f64;
@@ -53,12 +67,31 @@ pub struct OptimizerState {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// Checks settings that must be at least 0, and those that must be from 0 to below 1.
+fn check_settings(optimizer: &'static str, positive: &[(&str, f64)], decays: &[(&str, f64)]) -> Result<()> {
+    for (name, value) in positive {
+        if !value.is_finite() || *value < 0.0 {
+            return Err(Error::argument(optimizer, format!("{name} = {value}; pass a finite number of at least 0")));
+        }
+    }
+    for (name, value) in decays {
+        if !(0.0..1.0).contains(value) {
+            return Err(Error::argument(optimizer, format!("{name} = {value}; pass a number from 0 to below 1")));
+        }
+    }
+    Ok(())
+}
+
 /// The trait, from the methods that an optimizer has of its own.
 macro_rules! optimizer {
     ($optimizer:ident) => {
         impl $crate::optim::Optimizer for $optimizer {
             fn step(&mut self, gradients: &kiln_autograd::Gradients) -> $crate::error::Result<()> {
                 $optimizer::step(self, gradients)
+            }
+
+            fn parameters(&self) -> $crate::module::Parameters {
+                self.slots.parameters()
             }
 
             fn lr(&self) -> f64 {

@@ -63,6 +63,15 @@ impl Slots {
         Slots { optimizer, list, states, flat: Vec::new() }
     }
 
+    /// Changes which state tensors are kept. To be called before the first step.
+    pub(crate) fn keep(&mut self, states: &'static [&'static str]) {
+        self.states = states;
+    }
+
+    pub(crate) fn parameters(&self) -> Parameters {
+        self.list.iter().map(|slot| (slot.name.clone(), slot.parameter.clone())).collect()
+    }
+
     /// Elements of each flat tensor.
     fn elements(&self) -> usize {
         self.list.last().map_or(0, |slot| slot.offset + slot.share())

@@ -1,7 +1,7 @@
 //! Optimizer steps, in place, several parameters in one launch.
 
 use kiln_gpu::{Binding, Device};
-use kiln_shaders::optim::{self as kernels, AdamParams, Optimizer, Segment, SgdParams};
+use kiln_shaders::optim::{self as kernels, AdamParams, Optimizer, RmspropParams, Segment, SgdParams};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -42,8 +42,34 @@ pub struct AdamStep {
     pub eps: f64,
     /// Decay of the weights, by way of the gradient.
     pub weight_decay: f64,
+    /// Whether the weights decay by themselves, `p = p - lr weight_decay p`, and not by way of the gradient: AdamW
+    /// (Loshchilov and Hutter, "Decoupled weight decay regularization", 2019).
+    pub decoupled: bool,
     /// The number of this step, from 1 on.
     pub step: u64,
+}
+
+/// One step of RMSprop (Hinton, lecture 6 of "Neural networks for machine learning", 2012), as PyTorch's
+/// `torch.optim.RMSprop`:
+///
+/// `g = grad + weight_decay p`; `s = alpha s + (1 - alpha) g^2`; `d = g / (sqrt(s) + eps)`, centered
+/// `d = g / (sqrt(s - a^2) + eps)` with `a = alpha a + (1 - alpha) g`; `b = momentum b + d`; `p = p - lr b`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmspropStep {
+    /// The learning rate.
+    pub lr: f64,
+    /// Decay of the means.
+    pub alpha: f64,
+    /// Added to the root of the mean square.
+    pub eps: f64,
+    /// Decay of the weights, by way of the gradient.
+    pub weight_decay: f64,
+    /// The momentum; 0 for none.
+    pub momentum: f64,
+    /// Whether the mean square is taken about the mean.
+    pub centered: bool,
+    /// Whether this is the first step, which sets the state.
+    pub first: bool,
 }
 
 /// A parameter and the gradient by which it is updated: both `f32`, of one shape.
@@ -60,7 +86,7 @@ pub fn state_len(sizes: impl IntoIterator<Item = usize>) -> usize {
     sizes.into_iter().map(|elements| 1024 * kernels::state_groups(elements)).sum()
 }
 
-fn check(op: &'static str, updates: &[Update<'_>], states: &[&Tensor]) -> Result<()> {
+pub(super) fn check(op: &'static str, updates: &[Update<'_>], states: &[&Tensor]) -> Result<()> {
     for (index, Update { parameter, gradient }) in updates.iter().enumerate() {
         parameter.check_device(op, gradient)?;
         parameter.check_dtype(op, "a parameter", &[DType::F32])?;
@@ -93,7 +119,7 @@ fn check(op: &'static str, updates: &[Update<'_>], states: &[&Tensor]) -> Result
 }
 
 /// A gradient as the kernel reads it: in order, from a whole vec4 on, and where it has to be read in parts from 256 bytes on.
-fn aligned(gradient: &Tensor) -> Result<Tensor> {
+pub(super) fn aligned(gradient: &Tensor) -> Result<Tensor> {
     let gradient = gradient.contiguous()?;
     if gradient.offset().is_multiple_of(if gradient.fits() { 4 } else { 64 }) {
         return Ok(gradient);
@@ -106,13 +132,17 @@ fn filled<'a>(windows: &[Window<'a>], table: usize) -> Vec<Binding<'a>> {
     (0..table).map(|index| windows[index.min(windows.len() - 1)].binding).collect()
 }
 
-/// Launches as many updates at a time as there are bindings for, and as one binding holds the state of. `plan` gets the segments
-/// and the first state block.
-fn in_batches(
+/// The elements of an optimizer's state for each block of 1,024 of its parameters.
+pub(super) const STATE_BLOCK: usize = 1024;
+
+/// Launches as many updates at a time as there are bindings for, and as one binding holds the state of, which has `state_block`
+/// elements for each block of the parameters, or with 0 is the same for all. `plan` gets the segments and the first state block.
+pub(super) fn in_batches(
     device: &Device,
     optimizer: Optimizer,
     updates: &[Update<'_>],
     states: &[&Tensor],
+    state_block: usize,
     plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
 ) -> Result<()> {
     let mut pairs = Vec::new();
@@ -136,9 +166,12 @@ fn in_batches(
         let (batch, others) = rest.split_at(count);
         let states: Vec<Tensor> = states
             .iter()
-            .map(|state| state.reshape([state.numel()])?.narrow(0, 1024 * block, 1024 * blocks))
+            .map(|state| match state_block {
+                0 => Ok((*state).clone()),
+                _ => state.reshape([state.numel()])?.narrow(0, state_block * block, state_block * blocks),
+            })
             .collect::<Result<_>>()?;
-        launch_batch(device, batch, &states, &plan)?;
+        launch_batch(device, batch, &states, state_block, &plan)?;
         rest = others;
         block += blocks;
     }
@@ -151,6 +184,7 @@ fn launch_batch(
     device: &Device,
     batch: &[(Tensor, Tensor)],
     states: &[Tensor],
+    state_block: usize,
     plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
 ) -> Result<()> {
     let (parameters, gradients): (Vec<_>, Vec<_>) = batch.iter().map(|(p, g)| (p.window(), g.window())).unzip();
@@ -167,7 +201,11 @@ fn launch_batch(
     let table = kernels::table_size(batch.len());
     let mut bindings = [filled(&parameters, table), filled(&gradients, table)].concat();
     bindings.extend(states.iter().map(|state| state.binding));
-    launch_planned(device, &plan(&segments, states.first().map_or(0, |state| state.offset / 1024)), &bindings)
+    launch_planned(
+        device,
+        &plan(&segments, states.first().map_or(0, |state| state.offset / state_block.max(1) as u32)),
+        &bindings,
+    )
 }
 
 /// One step of SGD on all parameters, in place. `momentum` holds [`state_len`] elements of `f32` where there is momentum.
@@ -186,7 +224,7 @@ pub fn sgd_step(updates: &[Update<'_>], momentum: Option<&Tensor>, step: &SgdSte
     let with_momentum = step.momentum != 0.0;
     let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
     let states = if with_momentum { states } else { Vec::new() };
-    in_batches(first.parameter.device(), optimizer, updates, &states, |segments, first_state| {
+    in_batches(first.parameter.device(), optimizer, updates, &states, STATE_BLOCK, |segments, first_state| {
         let settings = SgdParams {
             first_state,
             first_step: u32::from(step.first),
@@ -211,13 +249,13 @@ pub fn adam_step(updates: &[Update<'_>], moments: [&Tensor; 2], step: &AdamStep)
     let Some(first) = updates.first() else { return Ok(()) };
     let [beta1, beta2] = step.betas;
     let t = step.step.min(i32::MAX as u64) as i32;
-    in_batches(first.parameter.device(), Optimizer::Adam, updates, &moments, |segments, first_state| {
+    in_batches(first.parameter.device(), Optimizer::Adam, updates, &moments, STATE_BLOCK, |segments, first_state| {
         let settings = AdamParams {
             first_state,
             first_step: u32::from(step.step <= 1),
             step_size: (step.lr / (1.0 - beta1.powi(t))) as f32,
-            weight_decay: step.weight_decay as f32,
-            decay: 1.0,
+            weight_decay: if step.decoupled { 0.0 } else { step.weight_decay as f32 },
+            decay: if step.decoupled { (1.0 - step.lr * step.weight_decay) as f32 } else { 1.0 },
             scale: 1.0,
             beta1: beta1 as f32,
             rest1: (1.0 - beta1) as f32,
@@ -228,5 +266,44 @@ pub fn adam_step(updates: &[Update<'_>], moments: [&Tensor; 2], step: &AdamStep)
             ..AdamParams::default()
         };
         kernels::adam(segments, settings)
+    })
+}
+
+/// One step of RMSprop on all parameters, in place. `states` are the mean squares, then the means where `centered`, then the
+/// momentum where there is one: each holds [`state_len`] elements of `f32`.
+///
+/// # Errors
+/// [`Error::Argument`] for another number of states; as [`sgd_step`].
+pub fn rmsprop_step(updates: &[Update<'_>], states: &[&Tensor], step: &RmspropStep) -> Result<()> {
+    const OP: &str = "rmsprop_step";
+    check(OP, updates, states)?;
+    let Some(first) = updates.first() else { return Ok(()) };
+    let with_momentum = step.momentum != 0.0;
+    let optimizer = Optimizer::Rmsprop { centered: step.centered, momentum: with_momentum };
+    if states.len() != optimizer.states() {
+        return Err(Error::argument(
+            OP,
+            format!(
+                "{} states with momentum {} and centered {}; needs {}",
+                states.len(),
+                step.momentum,
+                step.centered,
+                optimizer.states()
+            ),
+        ));
+    }
+    in_batches(first.parameter.device(), optimizer, updates, states, STATE_BLOCK, |segments, first_state| {
+        let settings = RmspropParams {
+            first_state,
+            first_step: u32::from(step.first),
+            rate: step.lr as f32,
+            weight_decay: step.weight_decay as f32,
+            alpha: step.alpha as f32,
+            rest: (1.0 - step.alpha) as f32,
+            epsilon: step.eps as f32,
+            momentum: step.momentum as f32,
+            ..RmspropParams::default()
+        };
+        kernels::rmsprop(segments, step.centered, with_momentum, settings)
     })
 }

@@ -1,0 +1,137 @@
+//! Means of weights over a run.
+
+use std::collections::BTreeMap;
+
+use kiln_tensor::ops::foreach;
+use kiln_tensor::ops::optim::Update;
+use kiln_tensor::{DType, Tensor};
+
+use crate::buffer::Entry;
+use crate::error::{Error, Result};
+use crate::module::Module;
+
+/// An exponential moving average of a network's weights (Polyak & Juditsky 1992): `mean = decay mean + (1 - decay) weight`
+/// after each step. Networks with averaged weights often generalise better.
+///
+/// Parameters are averaged; buffers, such as the running statistics of batch norm, are averaged too, and counts are not kept.
+///
+/// ```
+/// # use kiln_tensor::{Device, DType, Tensor}; use kiln_nn::{Ema, Init, Linear, Module};
+/// # fn main() -> Result<(), kiln_nn::Error> {
+/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// let model = Linear::builder(1, 1).bias(false);
+/// # use kiln_nn::Build;
+/// let model = model.build(&device, &Init::seed(1))?;
+/// model.weight().set(Tensor::zeros(&device, [1, 1], DType::F32)?)?;
+/// let mut ema = Ema::new(&model, 0.75)?;
+/// model.weight().set(Tensor::ones(&device, [1, 1], DType::F32)?)?;
+/// ema.update(&model)?;
+/// ema.swap(&model)?; // evaluate with the means
+/// assert_eq!(model.weight().value().item::<f32>()?, 0.25);
+/// ema.swap(&model)?; // and train on
+/// assert_eq!(model.weight().value().item::<f32>()?, 1.0);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Ema {
+    decay: f64,
+    means: BTreeMap<String, Tensor>,
+}
+
+/// The tensors of a module that are averaged.
+fn tensors(model: &dyn Module) -> impl Iterator<Item = (String, Tensor, Entry)> {
+    model.entries().into_iter().filter_map(|(name, entry)| {
+        let value = match &entry {
+            Entry::Parameter(parameter) => parameter.value(),
+            Entry::Buffer(buffer) => buffer.value(),
+            Entry::Count(_) => return None,
+        };
+        (value.dtype() == DType::F32).then_some((name, value, entry))
+    })
+}
+
+impl Ema {
+    /// Starts from the weights as they are.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where `decay` is not from 0 to 1; the device's errors.
+    pub fn new(model: &dyn Module, decay: f64) -> Result<Ema> {
+        if !(0.0..=1.0).contains(&decay) {
+            return Err(Error::argument("Ema", format!("decay = {decay}; pass a number from 0 to 1")));
+        }
+        let copy = |(name, value, _): (String, Tensor, Entry)| Ok((name, value.add_scalar(0.0)?));
+        Ok(Ema { decay, means: tensors(model).map(copy).collect::<Result<_>>()? })
+    }
+
+    /// Moves the means toward the weights, in a few launches. To be called after the optimizer's step.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model with other names or shapes; the device's errors.
+    pub fn update(&mut self, model: &dyn Module) -> Result<()> {
+        let current = self.matched("update", model)?;
+        let pairs: Vec<Update<'_>> =
+            current.iter().map(|(parameter, gradient, _)| Update { parameter, gradient }).collect();
+        Ok(foreach::lerp(&pairs, 1.0 - self.decay)?)
+    }
+
+    /// Exchanges the model's weights with the means: once before an evaluation, and again behind it. Nothing is copied.
+    ///
+    /// # Errors
+    /// As [`Ema::update`].
+    pub fn swap(&mut self, model: &dyn Module) -> Result<()> {
+        let current = self.matched("swap", model)?;
+        let names: Vec<String> = self.means.keys().cloned().collect();
+        for (name, (mean, value, entry)) in names.into_iter().zip(current) {
+            match entry {
+                Entry::Parameter(parameter) => parameter.set(mean)?,
+                Entry::Buffer(buffer) => buffer.set(mean)?,
+                Entry::Count(_) => {}
+            }
+            self.means.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// The means by name, for a checkpoint. The tensors are copies.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        self.means.iter().map(|(name, mean)| Ok((name.clone(), mean.add_scalar(0.0)?))).collect()
+    }
+
+    /// Goes on from saved means.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where names or shapes are others. Nothing is changed then.
+    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        let same = |(a, b): ((&String, &Tensor), (&String, &Tensor))| {
+            a.0 == b.0 && a.1.shape() == b.1.shape() && a.1.dtype() == b.1.dtype()
+        };
+        if state.len() != self.means.len() || !state.iter().zip(&self.means).all(same) {
+            return Err(Error::argument("Ema", "the state has other names or shapes; pass that of this model"));
+        }
+        for (name, mean) in state {
+            self.means.insert(name.clone(), mean.add_scalar(0.0)?);
+        }
+        Ok(())
+    }
+
+    /// Mean, value and entry of each tensor, in the order of the names.
+    fn matched(&self, what: &str, model: &dyn Module) -> Result<Vec<(Tensor, Tensor, Entry)>> {
+        let mut current: BTreeMap<String, (Tensor, Entry)> =
+            tensors(model).map(|(name, value, entry)| (name, (value, entry))).collect();
+        let mut found = Vec::new();
+        for (name, mean) in &self.means {
+            match current.remove(name) {
+                Some((value, entry)) if value.shape() == mean.shape() => found.push((mean.clone(), value, entry)),
+                _ => {
+                    let message =
+                        format!("{what}: the model has no {name} of shape {}; pass the same model", mean.shape());
+                    return Err(Error::argument("Ema", message));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
