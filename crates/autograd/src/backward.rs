@@ -6,6 +6,7 @@ use crate::error::{Error, Form, Result};
 use crate::gradients::Gradients;
 use crate::tape::{Gradient, Node, Rule, Source};
 use crate::var::Var;
+use crate::watch::see_gradient;
 
 /// What has arrived at a node so far.
 #[derive(Clone)]
@@ -96,7 +97,7 @@ impl Var {
                 }
                 Step::Op(node, rule) => {
                     let _layer = node.scope.as_deref().map(|layer| device.scope(layer));
-                    node.pass_on(rule, slot, &mut slots)?;
+                    node.pass_on(rule, slot, &mut slots, self.tape().watch().detects())?;
                 }
             }
         }
@@ -128,7 +129,7 @@ impl Var {
 
 impl Node {
     /// Runs the rule and adds what it gives to the slots of the inputs.
-    fn pass_on(self, rule: Rule, arrived: Slot, slots: &mut [Slot]) -> Result<()> {
+    fn pass_on(self, rule: Rule, arrived: Slot, slots: &mut [Slot], detects: bool) -> Result<()> {
         let op = self.op;
         let wants: Vec<bool> = self.inputs.iter().map(|input| input.node.is_some()).collect();
         let given = match arrived {
@@ -150,6 +151,10 @@ impl Node {
                     }
                 }
                 Gradient::Tensor(gradient) => {
+                    if detects {
+                        let forms = self.inputs.iter().map(|input| input.form);
+                        see_gradient(op, self.scope.as_deref(), index, &gradient, forms)?;
+                    }
                     let unfit = || Error::GradientShape {
                         op,
                         input: index,

@@ -5,6 +5,7 @@ use std::fmt;
 use kiln_tensor::{DType, Shape, Tensor};
 
 use crate::gradcheck::Slope;
+use crate::watch::Layer;
 
 /// The result of an operation on variables.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -141,6 +142,21 @@ pub enum Error {
         given: Box<Form>,
         /// The form of the input.
         needed: Box<Form>,
+    },
+    /// The first result or gradient that is not finite, of a tape that looks for one
+    /// ([`Tape::detect_anomaly`](crate::Tape::detect_anomaly)).
+    #[error("{op}{layer}: {what} has {found}; the inputs are {inputs}")]
+    NotFinite {
+        /// The operation.
+        op: &'static str,
+        /// The layer that it ran in.
+        layer: Layer,
+        /// The result, or the gradient of an input, with its type and shape.
+        what: String,
+        /// What it has.
+        found: &'static str,
+        /// Types and shapes of the inputs, and which of them are not finite either.
+        inputs: String,
     },
     /// A rule failed.
     #[error("backward of {op}: {source}")]

@@ -32,6 +32,7 @@ mod ops;
 mod saved;
 mod tape;
 mod var;
+mod watch;
 
 pub use error::{Error, Form, Result};
 pub use gradcheck::{GradcheckOptions, GradcheckReport, Slope, gradcheck};
@@ -39,3 +40,4 @@ pub use gradients::Gradients;
 pub use saved::Saved;
 pub use tape::{Gradient, Tape};
 pub use var::Var;
+pub use watch::{Layer, LayerScope, OpTrace};

@@ -9,6 +9,7 @@ use kiln_tensor::{Random, Tensor};
 
 use crate::error::{Error, Form, Result};
 use crate::var::Var;
+use crate::watch::Watch;
 
 /// The gradient of one input of an op, as its rule states it. There is no default.
 #[derive(Debug, Clone)]
@@ -79,6 +80,7 @@ struct Inner {
     streams: AtomicU64,
     // Nodes refer to each other by index: neither the walk nor the drop of a long chain recurses.
     nodes: Mutex<Nodes>,
+    watch: Watch,
 }
 
 /// A record of one forward pass, from which [`Var::backward`] computes gradients.
@@ -116,6 +118,7 @@ impl Tape {
             seed: seed.unwrap_or(id),
             streams: AtomicU64::new(0),
             nodes: Mutex::default(),
+            watch: Watch::default(),
         }))
     }
 
@@ -230,6 +233,7 @@ impl Tape {
         if inputs.iter().any(|input| !self.same(input.tape())) {
             return Err(Error::TwoTapes { op });
         }
+        self.0.watch.see(op, &inputs.iter().map(|input| input.tensor()).collect::<Vec<_>>(), &output)?;
         let wanted = inputs.iter().any(|input| input.wants_gradient());
         // Integers carry no gradient: whatever is computed from them starts anew.
         if !self.is_training() || !wanted || !output.dtype().is_float() {
@@ -240,7 +244,7 @@ impl Tape {
         }
         let node = Node {
             op,
-            scope: output.device().current_scope(),
+            scope: self.0.watch.layer().or_else(|| output.device().current_scope()),
             source: Source::Op(Box::new(rule)),
             inputs: inputs.iter().map(|input| Input { node: input.node(), form: Form::of(input.tensor()) }).collect(),
             form: Form::of(&output),
@@ -250,6 +254,10 @@ impl Tape {
         let index = nodes.list.len() - 1;
         drop(nodes);
         Ok(Var::new(self.clone(), output, Some(index)))
+    }
+
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.0.watch
     }
 
     pub(crate) fn id(&self) -> u64 {

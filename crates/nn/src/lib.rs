@@ -44,6 +44,7 @@ mod parameter;
 mod plateau;
 mod schedule;
 mod state;
+mod summary;
 
 pub use buffer::{Buffer, Count, Entry};
 pub use error::{Error, Problem, Result};
@@ -65,3 +66,4 @@ pub use schedule::Schedule;
 #[cfg(feature = "hub")]
 pub use state::Hub;
 pub use state::{LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, write_atomically};
+pub use summary::{LayerSummary, Summary, summary};

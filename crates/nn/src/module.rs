@@ -83,6 +83,7 @@ pub trait Module: Send + Sync {
     /// [`Error::Layer`] with the errors of [`Module::forward`].
     fn forward_as(&self, name: &str, x: &Var) -> Result<Var> {
         let _scope = x.tensor().device().scope(name);
+        let _layer = x.tape().layer(name);
         self.forward(x).map_err(|error| error.in_layer(name))
     }
 

@@ -52,6 +52,7 @@ impl Sequential {
             return layer.forward_as(name, x);
         }
         let _scope = x.tensor().device().scope(name);
+        let _layer = x.tape().layer(name);
         layer.forward_with_relu(x).map_err(|error| error.in_layer(name))
     }
 

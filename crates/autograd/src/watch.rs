@@ -1,0 +1,192 @@
+//! What a tape can tell of its ops besides recording them: the first that is not finite, and what each did.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kiln_tensor::{DType, Tensor};
+
+use crate::error::{Error, Form, Result};
+use crate::tape::Tape;
+
+/// An op as a traced tape saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpTrace {
+    /// The operation.
+    pub op: &'static str,
+    /// The full name of the layer that it ran in, as its modules named it; empty outside of any.
+    pub layer: String,
+    /// Types and shapes of its inputs.
+    pub inputs: Vec<Form>,
+    /// Type and shape of its output.
+    pub output: Form,
+}
+
+/// The state of a tape that is watched. One that is not pays a flag's reading for it.
+#[derive(Default)]
+pub(crate) struct Watch {
+    anomaly: AtomicBool,
+    traced: AtomicBool,
+    layers: Mutex<Vec<String>>,
+    trace: Mutex<Vec<OpTrace>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Watch {
+    pub(crate) fn detects(&self) -> bool {
+        self.anomaly.load(Ordering::Relaxed)
+    }
+
+    fn is_on(&self) -> bool {
+        self.detects() || self.traced.load(Ordering::Relaxed)
+    }
+
+    /// The layer that runs now, of a tape that is watched.
+    pub(crate) fn layer(&self) -> Option<String> {
+        let on = self.is_on();
+        let layers = if on { locked(&self.layers) } else { return None };
+        (!layers.is_empty()).then(|| layers.join("."))
+    }
+
+    /// Looks at what an op gave.
+    pub(crate) fn see(&self, op: &'static str, inputs: &[&Tensor], output: &Tensor) -> Result<()> {
+        if self.traced.load(Ordering::Relaxed) {
+            let inputs = inputs.iter().map(|input| Form::of(input)).collect();
+            let layer = self.layer().unwrap_or_default();
+            locked(&self.trace).push(OpTrace { op, layer, inputs, output: Form::of(output) });
+        }
+        if !self.detects() {
+            return Ok(());
+        }
+        let Some(found) = not_finite(output)? else { return Ok(()) };
+        // An input that no op made has been seen by nobody.
+        let mut already = Vec::new();
+        for (index, input) in inputs.iter().enumerate() {
+            if let Some(found) = not_finite(input)? {
+                already.push(format!("input {index} has {found} already"));
+            }
+        }
+        Err(Error::NotFinite {
+            op,
+            layer: Layer(self.layer()),
+            what: format!("the result {}", Form::of(output)),
+            found,
+            inputs: described(inputs.iter().map(|input| Form::of(input)), &already),
+        })
+    }
+}
+
+/// Looks at the gradient of an input that a rule gave.
+pub(crate) fn see_gradient(
+    op: &'static str,
+    layer: Option<&str>,
+    input: usize,
+    gradient: &Tensor,
+    inputs: impl Iterator<Item = Form>,
+) -> Result<()> {
+    let Some(found) = not_finite(gradient)? else { return Ok(()) };
+    Err(Error::NotFinite {
+        op,
+        layer: Layer(layer.map(str::to_string)),
+        what: format!("the gradient of input {input}, {},", Form::of(gradient)),
+        found,
+        inputs: described(inputs, &[]),
+    })
+}
+
+/// The inputs of an op in words.
+fn described(forms: impl Iterator<Item = Form>, notes: &[String]) -> String {
+    let mut words = forms.map(|form| form.to_string()).collect::<Vec<_>>().join(", ");
+    for note in notes {
+        words.push_str("; ");
+        words.push_str(note);
+    }
+    words
+}
+
+/// A layer's name in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer(pub Option<String>);
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(layer) => write!(f, " in layer {layer}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Waits for the device.
+fn not_finite(tensor: &Tensor) -> Result<Option<&'static str>> {
+    if tensor.numel() == 0 || !tensor.dtype().is_float() {
+        return Ok(None);
+    }
+    // The largest is NaN where one is.
+    let largest = tensor.abs()?.max(&[], false)?.to_dtype(DType::F32)?.item::<f32>()?;
+    Ok(match largest {
+        _ if largest.is_nan() => Some("NaN"),
+        _ if largest.is_infinite() => Some("an infinity"),
+        _ => None,
+    })
+}
+
+/// Ends the scope of a layer when it is dropped: see [`Tape::layer`].
+#[derive(Debug)]
+#[must_use = "the layer ends when this is dropped"]
+pub struct LayerScope(Option<Tape>);
+
+impl Drop for LayerScope {
+    fn drop(&mut self) {
+        if let Some(tape) = &self.0 {
+            locked(&tape.watch().layers).pop();
+        }
+    }
+}
+
+impl Tape {
+    /// Looks at the result of every op, and in backward at every gradient: the first that holds a NaN or an infinity is
+    /// [`Error::NotFinite`], with the op, its layer and its shapes. For the search of a mistake: each op then waits for the
+    /// device.
+    ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{Device, Tensor};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::train().detect_anomaly();
+    /// let x = tape.leaf(Tensor::from_slice(&device, [2], &[-1.0f32, 4.0])?);
+    /// let told = x.sqrt().err().map(|error| error.to_string());
+    /// assert_eq!(told.as_deref(), Some("sqrt: the result f32 [2] has NaN; the inputs are f32 [2]"));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn detect_anomaly(self) -> Tape {
+        self.watch().anomaly.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// Notes every op with its layer and shapes, for [`Tape::take_trace`].
+    #[must_use]
+    pub fn traced(self) -> Tape {
+        self.watch().traced.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// What the ops since the last call did, in their order. Empty unless the tape is [`Tape::traced`].
+    pub fn take_trace(&self) -> Vec<OpTrace> {
+        std::mem::take(&mut *locked(&self.watch().trace))
+    }
+
+    /// Names the layer whose ops follow, until the scope is dropped; names of nested layers grow to a path. Modules call it
+    /// for their parts.
+    pub fn layer(&self, name: &str) -> LayerScope {
+        if !self.watch().is_on() {
+            return LayerScope(None);
+        }
+        locked(&self.watch().layers).push(name.to_string());
+        LayerScope(Some(self.clone()))
+    }
+}
