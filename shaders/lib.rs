@@ -22,6 +22,7 @@
 pub mod adaptive_pool;
 pub mod batch_norm;
 pub mod ceiling;
+pub mod class_loss;
 pub mod contract;
 pub mod conv;
 pub mod depthwise;

@@ -1,8 +1,8 @@
 //! Every kernel that the library can ask for, as data.
 
 use crate::{
-    Kernel, Layout, adaptive_pool, batch_norm, ceiling, contract, conv, depthwise, foreach, image, local_response_norm,
-    matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
+    Kernel, Layout, adaptive_pool, batch_norm, ceiling, class_loss, contract, conv, depthwise, foreach, image,
+    local_response_norm, matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
 };
 use std::collections::HashSet;
 
@@ -15,6 +15,7 @@ pub fn variants() -> Vec<Kernel> {
     [
         ceiling::variants(),
         batch_norm::variants(),
+        class_loss::variants(),
         contract::variants(),
         conv::variants(),
         depthwise::variants(),
@@ -43,6 +44,7 @@ pub fn layouts() -> Vec<Layout> {
         ceiling::CopyParams::LAYOUT,
         ceiling::MultiplyAddParams::LAYOUT,
         batch_norm::BatchNormParams::LAYOUT,
+        class_loss::ClassLossParams::LAYOUT,
         contract::Params::LAYOUT,
         conv::ConvGradParams::LAYOUT,
         conv::ConvParams::LAYOUT,

@@ -15,6 +15,7 @@ softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
 adaptive_pool.safetensors  CASE.{x,dy,max,indices,max_dx,avg,avg_dx}, pooled to `size`
 local_response_norm.safetensors  CASE.{x,dy,y,dx} and options
+class_loss.safetensors     CASE.{x,target,weight,loss,dx} and options; dx where each loss has the gradient 1
 activation.safetensors     x, dy, ACTIVATION.{y,dx}; x4, prelu.{weight,y}
 elementwise_loss.safetensors  x, target, LOSS.{none,mean,sum,dx}; logits, probabilities, weight, pos_weight,
                            bce.{plain,weight,pos_weight,both}
@@ -304,6 +305,35 @@ def record_local_response_norm():
     save("local_response_norm", tensors, described)
 
 
+def record_class_loss():
+    # name: shape, probabilities, options
+    cases = {
+        "weights": ((9, 4), False, {"weighted": True}),
+        "smoothing": ((9, 4), False, {"label_smoothing": 0.1}),
+        "ignored": ((9, 4), False, {"ignore_index": 2}),
+        "everything": ((9, 4), False, {"weighted": True, "label_smoothing": 0.2, "ignore_index": 1}),
+        "everything_none": ((9, 4), False, {"weighted": True, "label_smoothing": 0.2, "ignore_index": 1, "reduction": "none"}),
+        "everything_sum": ((3, 5, 2), False, {"weighted": True, "label_smoothing": 0.4, "ignore_index": 0, "reduction": "sum"}),
+        "probabilities": ((6, 5), True, {}),
+        "probabilities_everything": ((2, 5, 3), True, {"weighted": True, "label_smoothing": 0.3}),
+        "probabilities_none": ((2, 5, 3), True, {"weighted": True, "label_smoothing": 0.3, "reduction": "none"}),
+    }
+    tensors, described = {}, {}
+    for seed, (name, (shape, probabilities, options)) in enumerate(cases.items()):
+        x, weight = values(9620 + seed, *shape).requires_grad_(), values(9640 + seed, shape[1]).abs() + 0.2
+        target = torch.softmax(values(9660 + seed, *shape), 1)
+        if not probabilities:
+            target = target.argmax(1)
+        given = dict(options)
+        used = {"weight": weight} if given.pop("weighted", False) else {}
+        loss = F.cross_entropy(x, target, **given, **used)
+        loss.sum().backward()
+        case = {"x": x, "target": target, "weight": weight, "loss": loss, "dx": x.grad}
+        tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+        described[name] = {"reduction": "mean"} | options
+    save("class_loss", tensors, described)
+
+
 def record_activation():
     cases = {
         "leaky_relu": lambda x: F.leaky_relu(x, 0.25),
@@ -577,6 +607,7 @@ if __name__ == "__main__":
     record_pool()
     record_softmax()
     record_cross_entropy()
+    record_class_loss()
     record_adaptive_pool()
     record_local_response_norm()
     record_activation()

@@ -42,6 +42,7 @@ families!(
     norm,
     activation,
     elementwise_loss,
+    class_loss,
     adaptive_pool,
     local_response_norm,
     random,

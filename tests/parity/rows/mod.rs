@@ -4,6 +4,7 @@ pub mod access;
 pub mod activation;
 pub mod adaptive_pool;
 pub mod binary;
+pub mod class_loss;
 pub mod conv;
 pub mod conv_transpose;
 pub mod create;

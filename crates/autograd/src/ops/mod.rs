@@ -5,6 +5,7 @@
 mod activation;
 mod adaptive_pool;
 mod batch_norm;
+mod class_loss;
 mod compare;
 mod concat;
 mod conv;

@@ -3,6 +3,7 @@
 pub mod activation;
 pub mod adaptive_pool;
 pub mod batch_norm;
+pub mod class_loss;
 mod concat;
 pub mod conv;
 pub mod conv_transpose;
