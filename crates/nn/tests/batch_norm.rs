@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln_autograd::Tape;
-use kiln_nn::{BatchNorm1d, BatchNorm2d, Build, Conv2d, Entry, Init, Module, Sequential};
+use kiln_nn::{BatchNorm1d, BatchNorm2d, Build, Conv2d, Entry, Init, Module, ReLU, Sequential};
 use kiln_tensor::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -174,4 +174,27 @@ fn wrong_arguments_are_told() {
         layer.forward(&Tape::eval().constant(x)).unwrap_err().to_string(),
         "BatchNorm2d: input has shape [2, 3]; needs [n, features, h, w]"
     );
+}
+
+#[test]
+fn a_relu_behind_it_gives_the_same_bits() {
+    let device = device();
+    let x: Vec<f32> = (0..96).map(|i| (i as f32 * 1.7).sin() * 3.0 + 1.0).collect();
+    let x = Tensor::from_slice(&device, [4, 2, 3, 4], &x).unwrap();
+    let layers = Sequential::builder().layer(BatchNorm2d::builder(2)).layer(ReLU);
+    let joined = layers.build(&device, &Init::seed(1)).unwrap();
+    let apart = BatchNorm2d::new(&device, &Init::seed(1), 2).unwrap();
+    let bits =
+        |y: kiln_autograd::Var| -> Vec<u32> { y.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect() };
+    for tape in [Tape::train as fn() -> Tape, Tape::eval] {
+        let (a, b) = (tape().leaf(x.clone()), tape().leaf(x.clone()));
+        let (y, z) = (joined.forward(&a).unwrap(), apart.forward(&b).unwrap().relu().unwrap());
+        if y.tape().is_training() {
+            let (dy, dz) = (y.square().unwrap().sum(&[], false), z.square().unwrap().sum(&[], false));
+            let (dy, dz) = (dy.unwrap().backward().unwrap(), dz.unwrap().backward().unwrap());
+            let of = |gradients: &kiln_autograd::Gradients, x| gradients.get(x).unwrap().to_vec::<f32>().unwrap();
+            assert_eq!(of(&dy, &a), of(&dz, &b));
+        }
+        assert_eq!(bits(y), bits(z));
+    }
 }

@@ -11,7 +11,7 @@ use crate::buffer::{Buffer, Count};
 use crate::error::{Error, Result};
 use crate::init::{Init, Initializer};
 use crate::layers::Build;
-use crate::module::{Module, Visitor};
+use crate::module::{Module, ReluFusion, Visitor};
 use crate::parameter::Parameter;
 
 /// What both ranks share.
@@ -33,18 +33,19 @@ struct Statistics {
 }
 
 impl Norm {
-    fn forward(&self, x: &Var) -> Result<Var> {
+    fn forward(&self, x: &Var, relu: bool) -> Result<Var> {
+        let options = BatchNormOptions { relu, ..self.options };
         let affine = self.affine.as_ref().map(|pair| pair.each_ref().map(|parameter| parameter.on(x.tape())));
         let affine = affine.as_ref().map(|pair| pair.each_ref());
         let Some(running) = &self.running else {
-            return Ok(x.batch_norm_train(affine, None, &self.options)?);
+            return Ok(x.batch_norm_train(affine, None, &options)?);
         };
         let (mean, var) = (running.mean.value(), running.var.value());
         if !x.tape().is_training() {
-            return Ok(x.batch_norm(&mean, &var, affine, &self.options)?);
+            return Ok(x.batch_norm(&mean, &var, affine, &options)?);
         }
         let momentum = self.momentum.unwrap_or(1.0 / (running.batches.get() + 1) as f64);
-        let y = x.batch_norm_train(affine, Some(Running { mean: &mean, var: &var, momentum }), &self.options)?;
+        let y = x.batch_norm_train(affine, Some(Running { mean: &mean, var: &var, momentum }), &options)?;
         running.batches.increment();
         Ok(y)
     }
@@ -171,6 +172,14 @@ macro_rules! batch_norm {
                 BatchNormBuilder::new(num_features)
             }
 
+            fn check(x: &Var) -> Result<()> {
+                if matches!(x.rank(), $ranks) {
+                    return Ok(());
+                }
+                let message = format!("input has shape {}; needs {}", x.shape(), $needed);
+                Err(Error::argument(stringify!($layer), message))
+            }
+
             /// The scale of each channel, 1 at first.
             pub fn weight(&self) -> Option<&Parameter> {
                 self.0.affine.as_ref().map(|[weight, _]| weight)
@@ -199,11 +208,17 @@ macro_rules! batch_norm {
 
         impl Module for $layer {
             fn forward(&self, x: &Var) -> Result<Var> {
-                if !matches!(x.rank(), $ranks) {
-                    let message = format!("input has shape {}; needs {}", x.shape(), $needed);
-                    return Err(Error::argument(stringify!($layer), message));
-                }
-                self.0.forward(x)
+                $layer::check(x)?;
+                self.0.forward(x, false)
+            }
+
+            fn relu_fusion(&self) -> ReluFusion {
+                ReluFusion::Behind
+            }
+
+            fn forward_with_relu(&self, x: &Var) -> Result<Var> {
+                $layer::check(x)?;
+                self.0.forward(x, true)
             }
 
             fn visit(&self, v: &mut Visitor<'_>) {
