@@ -107,7 +107,7 @@ impl ReduceLrOnPlateau {
     /// # Errors
     /// [`Error::Argument`] for a setting out of its range.
     pub fn step(&mut self, value: f64, optim: &mut dyn Optimizer) -> Result<bool> {
-        if !(0.0..1.0).contains(&self.factor) || !(self.threshold >= 0.0) {
+        if !(0.0..1.0).contains(&self.factor) || self.threshold.is_nan() || self.threshold < 0.0 {
             let message = format!(
                 "factor = {}, threshold = {}; needs a factor from 0 to below 1 and a threshold of at least 0",
                 self.factor, self.threshold

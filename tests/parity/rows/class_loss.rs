@@ -126,12 +126,12 @@ fn rows_of(x: &[Array], s: Settings) -> Rows {
         let class = if indexed { targets.data[at] as i64 } else { -1 };
         let ignored = indexed && class == s.ignore_index;
         let mut loss = 0.0;
-        for k in 0..classes {
+        for (k, value) in values.iter().enumerate() {
             let share = if indexed { f64::from(class == k as i64) } else { targets.data[place(k)] };
             let c = if ignored { 0.0 } else { weight(k) * ((1.0 - s.smoothing) * share + even) };
-            loss += c * (log_sum - values[k]);
+            loss += c * (log_sum - value);
             rows.coefficients.data[place(k)] = c;
-            rows.probabilities.data[place(k)] = (values[k] - log_sum).exp();
+            rows.probabilities.data[place(k)] = (value - log_sum).exp();
         }
         rows.losses.push(loss);
         rows.divisors.push(if ignored {

@@ -17,7 +17,6 @@ pub use adaptive_pool::{AdaptiveAvgPool2d, AdaptiveMaxPool2d};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNormBuilder};
 pub use conv::{Conv2d, Conv2dBuilder};
 pub use conv_transpose::{ConvTranspose2d, ConvTranspose2dBuilder};
-pub use dropout::Dropout;
 pub use dropout::{Dropout, Dropout2d};
 pub use flatten::Flatten;
 pub use linear::{Linear, LinearBuilder};

@@ -1,6 +1,7 @@
 //! Gradients of several batches as those of one.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use kiln_autograd::Gradients;
 use kiln_tensor::Tensor;
@@ -45,8 +46,8 @@ impl GradientAccumulator {
     /// Those of the device.
     pub fn add(&mut self, gradients: &Gradients, weight: f64) -> Result<()> {
         for (id, gradient) in gradients.parameters() {
-            if !self.sums.contains_key(&id) {
-                self.sums.insert(id, Tensor::zeros(gradient.device(), *gradient.shape(), gradient.dtype())?);
+            if let Entry::Vacant(sum) = self.sums.entry(id) {
+                sum.insert(Tensor::zeros(gradient.device(), *gradient.shape(), gradient.dtype())?);
             }
         }
         let pairs = gradients

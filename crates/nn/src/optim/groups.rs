@@ -119,8 +119,8 @@ impl Optimizer for ParameterGroups {
         }
         // A group that refuses its part leaves the others as they were.
         let before = self.groups.iter().map(|group| group.state()).collect::<Result<Vec<_>>>()?;
-        for index in 0..parts.len() {
-            if let Err(error) = self.groups[index].load_state(&parts[index]) {
+        for (index, part) in parts.iter().enumerate() {
+            if let Err(error) = self.groups[index].load_state(part) {
                 for (group, state) in self.groups.iter_mut().zip(&before).take(index) {
                     group.load_state(state)?;
                 }
