@@ -1,14 +1,17 @@
 //! Adapters: what the system has, what was asked for, and which one is taken.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::cache;
 use crate::error::GpuError;
 use crate::launch::MAX_BINDINGS;
+use crate::pipelines::PipelineCache;
 
 /// A graphics API that reaches an adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// Vulkan: Linux, Windows, Android.
@@ -187,6 +190,7 @@ pub struct Options {
     pub(crate) ignore_environment: bool,
     pub(crate) buffer_bytes: Option<u64>,
     pub(crate) binding_bytes: Option<u64>,
+    pub(crate) cache_dir: Option<Option<PathBuf>>,
 }
 
 impl Options {
@@ -235,6 +239,18 @@ impl Options {
     /// parts.
     pub fn largest_binding(mut self, bytes: u64) -> Options {
         self.binding_bytes = Some(bytes);
+        self
+    }
+
+    /// Keeps compiled kernels and tuning files in this folder, and not in [`cache::folder`](crate::cache::folder).
+    pub fn cache_dir(mut self, folder: impl Into<PathBuf>) -> Options {
+        self.cache_dir = Some(Some(folder.into()));
+        self
+    }
+
+    /// Neither reads nor writes kept kernels and tuning files.
+    pub fn no_cache(mut self) -> Options {
+        self.cache_dir = Some(None);
         self
     }
 
@@ -383,8 +399,18 @@ fn limits(limits: &wgpu::Limits) -> Limits {
     }
 }
 
-/// Opens the chosen adapter; the returned description holds what was really asked for.
-pub(crate) async fn open(options: Options) -> Result<(wgpu::Device, wgpu::Queue, AdapterInfo), GpuError> {
+/// An open adapter.
+pub(crate) struct Opened {
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
+    /// With what was really asked for.
+    pub(crate) info: AdapterInfo,
+    pub(crate) cache_dir: Option<PathBuf>,
+    pub(crate) pipelines: Option<PipelineCache>,
+}
+
+/// Opens the chosen adapter.
+pub(crate) async fn open(options: Options) -> Result<Opened, GpuError> {
     let (adapter, mut info, options) = choose(options).await?;
     let mut required_features = wgpu::Features::empty();
     let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
@@ -438,7 +464,9 @@ pub(crate) async fn open(options: Options) -> Result<(wgpu::Device, wgpu::Queue,
         })
         .await
         .map_err(|error| GpuError::Open { adapter: info.name.clone(), message: error.to_string() })?;
-    Ok((device, queue, info))
+    let cache_dir = options.cache_dir.unwrap_or_else(cache::folder);
+    let pipelines = cache_dir.as_deref().and_then(|folder| PipelineCache::open(&device, &adapter.get_info(), folder));
+    Ok(Opened { device, queue, info, cache_dir, pipelines })
 }
 
 #[cfg(test)]

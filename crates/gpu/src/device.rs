@@ -3,11 +3,13 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::adapter::{self, AdapterInfo, Options};
+use crate::adapter::{self, AdapterInfo, Opened, Options};
 use crate::error::{FaultCell, GpuError};
 use crate::launch::Stream;
+use crate::pipelines::PipelineCache;
 use crate::pool::Pool;
 
 /// An opened adapter. Clones are the same device; it can be used from any thread.
@@ -18,6 +20,8 @@ type Extensions = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 
 pub(crate) struct Inner {
     pub(crate) info: AdapterInfo,
+    cache_dir: Option<PathBuf>,
+    pub(crate) pipelines: Option<PipelineCache>,
     pub(crate) faults: Arc<FaultCell>,
     pub(crate) stream: Mutex<Stream>,
     pub(crate) pool: Mutex<Pool>,
@@ -48,7 +52,7 @@ impl Device {
     /// # Errors
     /// As [`Device::open_default`].
     pub async fn open_async(options: Options) -> Result<Device, GpuError> {
-        let (device, queue, info) = adapter::open(options).await?;
+        let Opened { device, queue, info, cache_dir, pipelines } = adapter::open(options).await?;
         let faults = Arc::new(FaultCell::default());
         let cell = faults.clone();
         device.on_uncaptured_error(Arc::new(move |error| cell.record(GpuError::from_wgpu("a queued command", error))));
@@ -60,6 +64,8 @@ impl Device {
         let stream = Mutex::new(Stream::new(&device, info.limits.storage_buffers));
         Ok(Device(Arc::new(Inner {
             info,
+            cache_dir,
+            pipelines,
             faults,
             stream,
             pool: Mutex::default(),
@@ -78,6 +84,11 @@ impl Device {
     /// The adapter, with the features and limits that are in force.
     pub fn info(&self) -> &AdapterInfo {
         &self.0.info
+    }
+
+    /// The folder for compiled kernels and tuning files; `None` where nothing is kept. It need not exist.
+    pub fn cache_dir(&self) -> Option<&Path> {
+        self.0.cache_dir.as_deref()
     }
 
     /// Ends the device: whatever is called from now on returns [`GpuError::DeviceLost`], as after a driver reset.

@@ -1,6 +1,7 @@
 //! What can go wrong on a GPU, and the cell that keeps the first fault.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::adapter::AdapterInfo;
@@ -116,6 +117,14 @@ pub enum GpuError {
     DeviceLost {
         /// The driver's words.
         reason: String,
+    },
+    /// Compiled kernels could not be kept.
+    #[error("{}: cannot keep compiled kernels: {message}; set KILN_CACHE_DIR to a folder that can be written, or to nothing", .file.display())]
+    Cache {
+        /// The file.
+        file: PathBuf,
+        /// The system's words.
+        message: String,
     },
     /// GPU time cannot be measured on this adapter.
     #[error("adapter {adapter:?} has no timestamp queries, so GPU time cannot be measured; profile on another adapter")]

@@ -300,7 +300,7 @@ impl Device {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.inner().pipelines.as_ref().map(|pipelines| &pipelines.cache),
         });
         drop(stream);
         if let Some(error) = pollster::block_on(scope.pop()) {

@@ -31,9 +31,11 @@
 //! Work runs in the order in which it was given, on one queue. Nothing waits until a result is read.
 
 mod adapter;
+pub mod cache;
 mod device;
 mod error;
 mod launch;
+mod pipelines;
 mod pool;
 mod profile;
 mod transfer;

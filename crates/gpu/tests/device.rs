@@ -277,3 +277,56 @@ fn a_binding_larger_than_the_adapter_can_bind_is_an_error() {
     device.launch(&kernel, &[Binding { allocation: &x, offset: 128 << 20, size: 4096 }], &params(9, 0.0), 1).unwrap();
     assert_eq!(device.read_blocking::<f32>(&x, (128 << 20) + 8 * 4, 1).unwrap(), [8.0]);
 }
+
+#[test]
+fn compiled_kernels_are_kept_and_a_damaged_file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let run = || {
+        let device = Device::open(Options::new().cache_dir(&cache)).unwrap();
+        assert_eq!(device.cache_dir(), Some(cache.as_path()));
+        let kernel = affine(&device, device.param_space(16));
+        let x = device.allocate(64 * 4, "test").unwrap();
+        device.write(&x, 0, &[1.0f32; 64]).unwrap();
+        device.launch(&kernel, &[whole(&x)], &params(64, 2.0), 1).unwrap();
+        assert_eq!(device.read_blocking::<f32>(&x, 4 * 4, 2).unwrap(), [6.0, 7.0]);
+        device
+    };
+    let device = run();
+    assert!(!cache.exists(), "nothing is written unasked");
+    device.save_pipelines().unwrap();
+    if !device.info().features.pipeline_cache {
+        return;
+    }
+    let files: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let written = std::fs::read(file).unwrap();
+    let mut flipped = written.clone();
+    flipped[written.len() / 2] ^= 0xff;
+    for damaged in [&flipped, &written[..written.len() / 2], b"", &[0; 5000]] {
+        std::fs::write(file, damaged).unwrap();
+        run().save_pipelines().unwrap();
+        let again = std::fs::read(file).unwrap();
+        assert_eq!(again[..8], *b"KILNPSO1");
+        assert!(again != damaged, "a damaged file of {} bytes was left", damaged.len());
+    }
+    // What did not change is not written again.
+    std::fs::remove_file(file).unwrap();
+    device.save_pipelines().unwrap();
+    assert!(!file.exists());
+    let quiet = Device::open(Options::new().no_cache()).unwrap();
+    assert_eq!(quiet.cache_dir(), None);
+    quiet.save_pipelines().unwrap();
+    // A folder that cannot be made is told.
+    std::fs::write(folder.path().join("taken"), "").unwrap();
+    let taken = Device::open(Options::new().cache_dir(folder.path().join("taken"))).unwrap();
+    affine(&taken, taken.param_space(16));
+    let error = taken.save_pipelines().unwrap_err();
+    assert!(matches!(error, GpuError::Cache { .. }));
+    let start = format!("{}", folder.path().join("taken").display());
+    assert!(error.to_string().starts_with(&start), "{error}");
+    assert!(
+        error.to_string().ends_with("; set KILN_CACHE_DIR to a folder that can be written, or to nothing"),
+        "{error}"
+    );
+}
