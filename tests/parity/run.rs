@@ -156,7 +156,7 @@ fn check_case(device: &Device, row: &Row, case: &Case, worst: &mut Worst) -> Res
         return Err(format!("dtype {}, should be {}", output.dtype(), case.dtype));
     }
     let got = download(&output).map_err(error)?;
-    let class = case.class_in(row).computed_by(plan::pinned(device));
+    let class = case.class_in(row).computed_by(plan::pinned(device).map_err(error)?);
     let share = class.compare(&got, &expected)?;
     worst.note(format!("{class:?}"), share, || format!("{} {}", row.name, case.label));
     let again = download(&(case.forward)(device, &inputs).map_err(error)?).map_err(error)?;

@@ -1,5 +1,6 @@
 //! Convolution without a transform, for processors: neighbouring results share what is loaded of the image.
 
+use kiln_gpu::Device;
 use kiln_shaders::conv::{self, ConvGradParams, ConvParams};
 
 use super::{lanes, splits};
@@ -7,10 +8,10 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch_planned;
 use crate::ops::conv::Conv2dOptions;
-use crate::plan::{self, Algorithm};
+use crate::plan::Direction;
 use crate::tensor::Tensor;
 
-/// A convolution whose kernel is at least two taps wide.
+/// A convolution.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Direct {
     pub(crate) images: usize,
@@ -25,16 +26,10 @@ pub(crate) struct Direct {
 }
 
 impl Direct {
-    /// Itself, where it applies and nothing else is pinned.
-    pub(crate) fn choose(self, like: &Tensor) -> Option<Direct> {
-        let device = like.device();
-        let free = plan::pinned(device).is_none_or(|pinned| pinned != Algorithm::Tiles);
-        (free && lanes(device) && self.taps[1] > 1 && self.images > 0).then_some(self)
-    }
-
-    /// Whether the data gradient can be computed so: with a stride, a dilation would leave gaps that follow no rule.
-    pub(crate) fn has_input_grad(&self) -> bool {
-        self.options.stride == [1, 1] || self.options.dilation == [1, 1]
+    /// Whether its kernels can compute this direction. A data gradient with a stride and a dilation has gaps that follow no rule.
+    pub(crate) fn applies(&self, device: &Device, direction: Direction) -> bool {
+        let regular = self.options.stride == [1, 1] || self.options.dilation == [1, 1];
+        lanes(device) && self.taps[1] > 1 && self.images > 0 && (regular || direction != Direction::InputGrad)
     }
 
     /// `y = x * weight + bias`, then if `relu` no less than 0.

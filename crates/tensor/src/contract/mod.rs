@@ -2,8 +2,7 @@
 //!
 //! [`tiles`] takes any problem on any adapter. The others are faster where they apply: [`product`] for dense products, [`direct`]
 //! for convolutions on processors, [`winograd`] for 3x3 kernels of stride 1.
-//! What runs follows from sizes, adapter class and limits alone, so nothing is tuned at run time and the same input gives
-//! the same bits.
+//! Which of them runs is [`plan`](crate::plan)'s to say; how they cut their work follows from sizes, adapter class and limits.
 
 pub(crate) mod direct;
 pub(crate) mod product;

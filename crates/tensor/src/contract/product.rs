@@ -21,6 +21,13 @@ pub(crate) struct Strides {
     pub(crate) outer: usize,
 }
 
+impl Strides {
+    /// Whether neighbours in memory are neighbours along k.
+    fn along_k(&self) -> bool {
+        self.k < self.index
+    }
+}
+
 /// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, plus a bias, and then, if `relu`, no less than 0.
 pub(crate) struct Product<'a> {
     pub(crate) op: &'static str,
@@ -54,14 +61,7 @@ impl Product<'_> {
     fn quads(&self) -> Option<Quads> {
         let device = self.a.device();
         let four = |strides: &[usize]| strides.iter().all(|stride| stride.is_multiple_of(4));
-        let pinned_elsewhere = plan::pinned(device) == Some(Algorithm::Tiles);
-        if !lanes(device)
-            || pinned_elsewhere
-            || self.m == 0
-            || self.n == 0
-            || self.k == 0
-            || !four(&[self.k, self.k_inner])
-        {
+        if !lanes(device) || self.m == 0 || self.n == 0 || self.k == 0 || !four(&[self.k, self.k_inner]) {
             return None;
         }
         // What is never stepped over does not matter.
@@ -144,7 +144,16 @@ impl Product<'_> {
 
     /// The product, and where the kernel can give them for nothing and they are wanted, the sums of A's rows, `[batches, m]`.
     pub(crate) fn product_with_sums(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
-        let Parts { products, sums, splits, .. } = self.parts(row_sums, self.m * self.n)?;
+        let quads = self.quads();
+        let applies = |algorithm| match algorithm {
+            Algorithm::Tiles => true,
+            Algorithm::Quads => quads.is_some(),
+            _ => false,
+        };
+        let usual = || if quads.is_some() { Algorithm::Quads } else { Algorithm::Tiles };
+        let chosen = plan::choose(self.a.device(), self.as_data(), applies, usual)?;
+        let quads = quads.filter(|_| chosen == Algorithm::Quads);
+        let Parts { products, sums, splits, .. } = self.parts_by(quads, row_sums, self.m * self.n)?;
         let whole = |tensor: Tensor, shape: &[usize]| -> Result<Tensor> {
             let mut split = vec![self.batches, splits];
             split.extend(shape);
@@ -155,9 +164,15 @@ impl Product<'_> {
         Ok((whole(products, &[self.m, self.n])?, sums.map(|sums| whole(sums, &[self.m])).transpose()?))
     }
 
-    /// The product as sums over parts of k. Results lie `pitch` elements apart if the kernel can do that.
+    /// The product as sums over parts of k, for a transform around it. Results lie `pitch` elements apart if the kernel can do
+    /// that.
     pub(crate) fn parts(&self, row_sums: bool, pitch: usize) -> Result<Parts> {
-        let Some(quads) = self.quads() else {
+        self.parts_by(self.quads(), row_sums, pitch)
+    }
+
+    /// By the kernel that reads by four, or else by the general ones.
+    fn parts_by(&self, quads: Option<Quads>, row_sums: bool, pitch: usize) -> Result<Parts> {
+        let Some(quads) = quads else {
             let products = contract(&self.problem())?;
             return Ok(Parts { products, sums: None, splits: 1, pitch: self.m * self.n });
         };
@@ -169,13 +184,25 @@ impl Product<'_> {
         let dtype = if splits > 1 { DType::F32 } else { self.a.dtype() };
         let products = Tensor::empty(device, [parts, pitch], dtype, self.op)?;
         let sums = row_sums.then(|| Tensor::empty(device, [parts, self.m], DType::F32, self.op)).transpose()?;
+        plan::note(device, Algorithm::Quads, None, splits);
         self.run(quads, &products, sums.as_ref(), splits, pitch)?;
         Ok(Parts { products, sums, splits: splits as usize, pitch })
     }
 
+    fn as_data(&self) -> plan::Problem {
+        plan::Problem::Product {
+            dtype: self.a.dtype(),
+            batches: self.batches,
+            m: self.m,
+            n: self.n,
+            k: self.k,
+            a_along_k: self.a_strides.along_k(),
+            b_along_k: self.b_strides.along_k(),
+        }
+    }
+
     /// The same for the general kernels.
     fn problem(&self) -> Problem<'_> {
-        let along_k = |strides: &Strides| strides.k < strides.index;
         Problem {
             op: self.op,
             mode: Mode::Dense,
@@ -183,8 +210,8 @@ impl Product<'_> {
             b: self.b,
             bias: self.bias,
             relu: self.relu,
-            a_along_k: along_k(&self.a_strides),
-            b_along_k: along_k(&self.b_strides),
+            a_along_k: self.a_strides.along_k(),
+            b_along_k: self.b_strides.along_k(),
             params: Params {
                 m: self.m as u32,
                 n: self.n as u32,

@@ -9,6 +9,7 @@ use super::{lanes, splits};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch;
+use crate::plan::{Algorithm, note};
 use crate::tensor::Tensor;
 
 /// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, with the addresses of `shaders/part/contract.wgsl` in `params`. Offsets are
@@ -94,6 +95,8 @@ fn run(problem: &Problem<'_>, out: &Tensor, plan: Plan) -> Result<()> {
         bias_offset: bias.map_or(0, |(window, _)| window.offset),
         ..problem.params
     };
+    let (rows, columns) = plan.tiles.tile();
+    note(out.device(), Algorithm::Tiles, Some([rows, columns]), plan.splits);
     let place = bias.map_or(Bias::None, |(_, place)| place);
     let f16 = [problem.a, out].map(|tensor| tensor.dtype() == DType::F16);
     let kernel = kernel(plan.tiles, problem.mode, place, problem.relu, f16[0], f16[1]);

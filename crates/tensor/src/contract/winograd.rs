@@ -9,16 +9,8 @@ use super::product::{Parts, Product, Strides};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::{Window, launch_planned};
-use crate::plan::{self, Algorithm};
+use crate::plan::Direction;
 use crate::tensor::Tensor;
-
-/// Which of a convolution's three products.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Forward,
-    InputGrad,
-    WeightGrad,
-}
 
 /// A convolution with a 3x3 kernel, stride 1, no dilation, one group.
 #[derive(Debug, Clone, Copy)]
@@ -71,23 +63,16 @@ impl Winograd {
         (self.tile.positions() * pitch(self.inputs, self.outputs) * 4) as u64
     }
 
-    /// The tile that computes a convolution soonest, if one beats the direct sum and can be bound.
-    pub(crate) fn choose(self, device: &Device, direction: Direction) -> Option<Winograd> {
-        let tiles = |tile: Tile| Winograd { tile, ..self };
-        let fits = |problem: &Winograd| problem.fits(device.info().limits.binding_bytes);
-        match plan::pinned(device) {
-            Some(Algorithm::Winograd2) => return Some(tiles(Tile::Two)).filter(fits),
-            Some(Algorithm::Winograd4) => return Some(tiles(Tile::Four)).filter(fits),
-            Some(_) => return None,
-            None => {}
-        }
+    /// The tile that computes the convolution soonest, if one beats the direct sum and can be bound.
+    pub(crate) fn soonest(&self, device: &Device, direction: Direction) -> Option<Tile> {
         // On a GPU nothing has been measured that speaks for it.
         if !lanes(device) {
             return None;
         }
-        let candidates = [tiles(Tile::Four), tiles(Tile::Two)].into_iter().filter(fits);
+        let candidates = [Tile::Four, Tile::Two].map(|tile| Winograd { tile, ..*self });
+        let costs = candidates.iter().filter(|problem| problem.fits(device));
         let (cost, best) =
-            candidates.map(|problem| (problem.cost(direction), problem)).min_by(|(a, _), (b, _)| a.total_cmp(b))?;
+            costs.map(|problem| (problem.cost(direction), problem.tile)).min_by(|(a, _), (b, _)| a.total_cmp(b))?;
         (cost < self.direct_cost()).then_some(best)
     }
 
@@ -113,9 +98,10 @@ impl Winograd {
     }
 
     /// Whether its transforms can be bound.
-    fn fits(&self, binding_bytes: u64) -> bool {
+    pub(crate) fn fits(&self, device: &Device) -> bool {
+        let most = device.info().limits.binding_bytes.min(1 << 31);
         let planes = [self.size, self.out_size].map(|size| self.image_bytes(size));
-        planes.into_iter().chain([self.weight_bytes()]).all(|bytes| bytes <= binding_bytes.min(1 << 31))
+        planes.into_iter().chain([self.weight_bytes()]).all(|bytes| bytes <= most)
     }
 
     /// The images of each part of the batch, as first and number.

@@ -1,23 +1,23 @@
 //! Two-dimensional convolution: forward, data gradient, weight gradient. Each is one contraction over image patches that are
 //! addressed where they lie; no matrix of patches is ever written.
 
-use kiln_gpu::Device;
 use kiln_shaders::contract::{Bias, Mode, Params};
 use kiln_shaders::depthwise::Depthwise;
 use kiln_shaders::winograd::Tile;
+use serde::{Deserialize, Serialize};
 
 use super::depthwise;
 use crate::contract::direct::Direct;
 use crate::contract::tiles::{Problem, contract, contract_into};
-use crate::contract::winograd::{Direction, Winograd};
+use crate::contract::winograd::Winograd;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::plan::{self, Algorithm};
+use crate::plan::{self, Algorithm, Direction};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// The options of a convolution, `[vertical, horizontal]`. As PyTorch's `conv2d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Conv2dOptions {
     /// Distance between windows.
     pub stride: [usize; 2],
@@ -51,6 +51,14 @@ struct Sizes {
     oh: usize,
     ow: usize,
     options: Conv2dOptions,
+}
+
+/// The kernels that compute a convolution.
+enum Method {
+    Winograd(Winograd),
+    Depthwise(Depthwise),
+    Direct(Direct),
+    Tiles,
 }
 
 /// The windows that fit along one axis: `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
@@ -158,29 +166,60 @@ impl Sizes {
         }
     }
 
-    /// The convolution by Winograd's algorithm, where it applies and is the fastest.
-    fn winograd(&self, device: &Device, direction: Direction) -> Option<Winograd> {
+    /// How one direction is computed, on operands like this one.
+    fn method(&self, like: &Tensor, direction: Direction) -> Result<Method> {
+        let device = like.device();
+        let problem = plan::Problem::Conv2d {
+            direction,
+            dtype: like.dtype(),
+            input: self.input(),
+            weight: self.weight(),
+            options: self.options,
+        };
+        let applies = |algorithm| match algorithm {
+            Algorithm::Tiles => true,
+            Algorithm::Quads => false,
+            Algorithm::Direct => self.direct().applies(device, direction),
+            Algorithm::Depthwise => self.c == 1 && self.groups() > 1,
+            Algorithm::Winograd2 => self.winograd(Tile::Two).is_some_and(|winograd| winograd.fits(device)),
+            Algorithm::Winograd4 => self.winograd(Tile::Four).is_some_and(|winograd| winograd.fits(device)),
+        };
+        let usual = || match self.winograd(Tile::Four).and_then(|winograd| winograd.soonest(device, direction)) {
+            Some(Tile::Four) => Algorithm::Winograd4,
+            Some(Tile::Two) => Algorithm::Winograd2,
+            None if applies(Algorithm::Depthwise) => Algorithm::Depthwise,
+            None if applies(Algorithm::Direct) => Algorithm::Direct,
+            None => Algorithm::Tiles,
+        };
+        let method = match plan::choose(device, problem, applies, usual)? {
+            Algorithm::Winograd2 => self.winograd(Tile::Two).map(Method::Winograd),
+            Algorithm::Winograd4 => self.winograd(Tile::Four).map(Method::Winograd),
+            Algorithm::Depthwise => Some(Method::Depthwise(self.depthwise())),
+            Algorithm::Direct => Some(Method::Direct(self.direct())),
+            Algorithm::Tiles | Algorithm::Quads => None,
+        };
+        Ok(method.unwrap_or(Method::Tiles))
+    }
+
+    /// The convolution by Winograd's algorithm, if it is one that the algorithm is for.
+    fn winograd(&self, tile: Tile) -> Option<Winograd> {
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
         let applies = [self.r, self.s] == [3, 3] && stride == [1, 1] && dilation == [1, 1] && groups == 1;
         let whole = self.c.is_multiple_of(4) && self.k.is_multiple_of(4) && padding.iter().all(|&padding| padding <= 2);
-        if !applies || !whole || self.n == 0 {
-            return None;
-        }
-        let problem = Winograd {
+        (applies && whole && self.n > 0).then_some(Winograd {
             images: self.n,
             inputs: self.c,
             outputs: self.k,
             size: [self.h, self.w],
             out_size: [self.oh, self.ow],
             padding,
-            tile: Tile::Four,
-        };
-        problem.choose(device, direction)
+            tile,
+        })
     }
 
-    /// The convolution without a transform, on processors.
-    fn direct(&self, like: &Tensor) -> Option<Direct> {
-        let problem = Direct {
+    /// The convolution without a transform.
+    fn direct(&self) -> Direct {
+        Direct {
             images: self.n,
             inputs: self.c,
             outputs: self.k,
@@ -188,14 +227,13 @@ impl Sizes {
             out_size: [self.oh, self.ow],
             taps: [self.r, self.s],
             options: self.options,
-        };
-        problem.choose(like)
+        }
     }
 
     /// The problem of the depthwise kernels, where every input channel is a group of its own.
-    fn depthwise(&self, device: &Device) -> Option<Depthwise> {
+    fn depthwise(&self) -> Depthwise {
         let Conv2dOptions { stride, padding, dilation, groups } = self.options;
-        (self.c == 1 && groups > 1 && plan::pinned(device) != Some(Algorithm::Tiles)).then_some(Depthwise {
+        Depthwise {
             batch: self.n,
             channels: self.k * groups,
             multiplier: self.k,
@@ -205,7 +243,7 @@ impl Sizes {
             stride,
             padding,
             dilation,
-        })
+        }
     }
 
     /// Whether a launch can bind a tensor of this shape.
@@ -302,14 +340,11 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool, sizes
         let half = |x: &Tensor| forward(x, weight, bias, relu, &Sizes { n: x.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&x0)?, &half(&x1)?], 0);
     }
-    if let Some(winograd) = sizes.winograd(x.device(), Direction::Forward) {
-        return winograd.forward(x, weight, bias, relu);
-    }
-    if let Some(problem) = sizes.depthwise(x.device()) {
-        return depthwise::forward(x, weight, bias, relu, &problem);
-    }
-    if let Some(direct) = sizes.direct(x) {
-        return direct.forward(x, weight, bias, relu);
+    match sizes.method(x, Direction::Forward)? {
+        Method::Winograd(winograd) => return winograd.forward(x, weight, bias, relu),
+        Method::Depthwise(problem) => return depthwise::forward(x, weight, bias, relu, &problem),
+        Method::Direct(direct) => return direct.forward(x, weight, bias, relu),
+        Method::Tiles => {}
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
@@ -384,14 +419,11 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
         let half = |dy: &Tensor| input_grad(dy, weight, &Sizes { n: dy.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&d0)?, &half(&d1)?], 0);
     }
-    if let Some(winograd) = sizes.winograd(dy.device(), Direction::InputGrad) {
-        return winograd.input_grad(dy, weight);
-    }
-    if let Some(problem) = sizes.depthwise(dy.device()) {
-        return depthwise::input_grad(dy, weight, &problem);
-    }
-    if let Some(direct) = sizes.direct(dy).filter(Direct::has_input_grad) {
-        return direct.input_grad(dy, weight);
+    match sizes.method(dy, Direction::InputGrad)? {
+        Method::Winograd(winograd) => return winograd.input_grad(dy, weight),
+        Method::Depthwise(problem) => return depthwise::input_grad(dy, weight, &problem),
+        Method::Direct(direct) => return direct.input_grad(dy, weight),
+        Method::Tiles => {}
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
@@ -472,14 +504,11 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Te
         let ((dw0, db0), (dw1, db1)) = (half(&x0, &d0)?, half(&x1, &d1)?);
         return Ok((dw0.add(&dw1)?, db0.zip(db1).map(|(db0, db1)| db0.add(&db1)).transpose()?));
     }
-    if let Some(winograd) = sizes.winograd(x.device(), Direction::WeightGrad) {
-        return winograd.weight_grad(x, dy, bias);
-    }
-    if let Some(problem) = sizes.depthwise(x.device()) {
-        return Ok((depthwise::weight_grad(x, dy, &problem)?, None));
-    }
-    if let Some(direct) = sizes.direct(x) {
-        return direct.weight_grad(x, dy, bias);
+    match sizes.method(x, Direction::WeightGrad)? {
+        Method::Winograd(winograd) => return winograd.weight_grad(x, dy, bias),
+        Method::Depthwise(problem) => return Ok((depthwise::weight_grad(x, dy, &problem)?, None)),
+        Method::Direct(direct) => return direct.weight_grad(x, dy, bias),
+        Method::Tiles => {}
     }
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let problem = Problem {
