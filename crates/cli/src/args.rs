@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kiln_vision::Model;
 
-use crate::bench::BenchArgs;
+use crate::bench::{BenchArgs, TuneArgs};
 use crate::data::DataName;
 
 /// Trains, evaluates and uses convolutional networks on any GPU.
@@ -20,8 +20,11 @@ Examples:
   kiln predict --model lenet5 --weights runs/first/model.safetensors shoe.png
 
 Environment:
-  KILN_BACKEND  vulkan, metal, dx12 or gl: only adapters of this interface
-  KILN_ADAPTER  the adapter, by its number in `kiln devices` or by a part of its name
+  KILN_BACKEND    vulkan, metal, dx12 or gl: only adapters of this interface
+  KILN_ADAPTER    the adapter, by its number in `kiln devices` or by a part of its name
+  KILN_CACHE_DIR  the folder for compiled kernels and the files of `kiln tune`, in place of the user's; empty: none
+  KILN_PLAN       how convolutions and products are computed where it applies: tiles, quads, direct, depthwise,
+                  winograd2 or winograd4
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.")]
 pub(crate) struct Cli {
@@ -43,6 +46,8 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     /// Turn weights of PyTorch into a safetensors file
     Convert(ConvertArgs),
+    /// Measure which kernels are the fastest on this adapter, for later runs
+    Tune(TuneArgs),
 }
 
 #[derive(Debug, Args)]

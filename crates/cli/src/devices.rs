@@ -1,9 +1,10 @@
-//! `kiln devices`.
+//! `kiln devices`, and the device of the other commands.
 
 use std::io::{self, Write};
 
 use anyhow::Result;
-use kiln_gpu::{AdapterInfo, Device};
+use kiln_gpu::{AdapterInfo, Device, cache};
+use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
 use crate::args::DevicesArgs;
@@ -14,6 +15,22 @@ struct Numbered<'a> {
     index: usize,
     #[serde(flatten)]
     info: &'a AdapterInfo,
+}
+
+/// Opens the adapter that the environment or the order of preference chooses. A tuning file that cannot be used is told.
+pub(crate) fn open() -> Result<Device> {
+    let device = Device::open_default()?;
+    if let Err(error) = plan::tuning(&device) {
+        eprintln!("warning: {error}");
+    }
+    Ok(device)
+}
+
+/// Keeps compiled kernels for the next run. That they cannot be kept is told, and fails nothing.
+pub(crate) fn keep_pipelines(device: &Device) {
+    if let Err(error) = device.save_pipelines() {
+        eprintln!("warning: {error}");
+    }
 }
 
 pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
@@ -31,6 +48,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
     for (index, info) in list.iter().enumerate() {
         writeln!(out, "[{index}] {info}")?;
         writeln!(out, "    {}", features(info))?;
+        writeln!(out, "    {}", tuning(info))?;
     }
     Ok(())
 }
@@ -54,4 +72,16 @@ fn features(info: &AdapterInfo) -> String {
         info.limits.binding_bytes >> 20,
         info.limits.workgroup_bytes >> 10
     )
+}
+
+/// Which tuning file is in force.
+fn tuning(info: &AdapterInfo) -> String {
+    let Some(folder) = cache::folder() else {
+        return "no cache folder, so neither kernels nor tuning are kept".to_string();
+    };
+    match Tuning::read(&folder, info) {
+        Ok(Some(tuning)) => format!("tuned: {} problems in {}", tuning.len(), Tuning::path(&folder, info).display()),
+        Ok(None) => "not tuned: see `kiln tune --help`".to_string(),
+        Err(error) => format!("not tuned: {error}"),
+    }
 }

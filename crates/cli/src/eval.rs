@@ -3,17 +3,16 @@
 use std::io::{self, Write};
 
 use anyhow::{Result, bail};
-use kiln_gpu::Device;
 use kiln_train::{Feed, evaluate};
 
 use crate::args::EvalArgs;
-use crate::{data, weights};
+use crate::{data, devices, weights};
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let description = weights::model(&args.model)?;
     let splits = args.data.load()?;
     data::check_images(description, &splits)?;
-    let device = Device::open_default()?;
+    let device = devices::open()?;
     let trained = weights::load(&device, description, &args.weights)?;
     if splits.test.classes().len() > trained.classes.len() {
         bail!(
@@ -24,6 +23,7 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     }
     let feed = Feed::new(&device).batch(args.batch as usize).normalize(trained.normalize);
     let metrics = evaluate(&*trained.model, &splits.test, &feed)?;
+    devices::keep_pipelines(&device);
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string(&metrics)?)?;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Tune(args) => bench::tune(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,7 @@ use kiln_tensor::Tensor;
 use serde::Serialize;
 
 use crate::args::PredictArgs;
+use crate::devices;
 use crate::weights::{self, Trained};
 
 /// What is probably on an image.
@@ -32,7 +33,7 @@ const BATCH: usize = 64;
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     let description = weights::model(&args.model)?;
-    let device = Device::open_default()?;
+    let device = devices::open()?;
     let trained = weights::load(&device, description, &args.weights)?;
     let mut predictions = Vec::new();
     for paths in args.images.chunks(BATCH) {
@@ -46,6 +47,7 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
             predictions.push(Prediction { file: path.display().to_string(), classes });
         }
     }
+    devices::keep_pipelines(&device);
     let mut out = io::stdout().lock();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&predictions)?)?;

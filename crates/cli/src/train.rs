@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use kiln_gpu::Device;
 use kiln_nn::{Adam, Init, Optimizer, Parameters, Schedule, Sgd};
 use kiln_train::{Feed, FitOptions, Length, METRICS_FILE, ModelCard, Normalize, Observer, Progress, WEIGHTS_FILE, fit};
 
 use crate::args::{Cli, OptimName, ScheduleName, TrainArgs};
 use crate::profile::Profiled;
-use crate::{data, weights};
+use crate::{data, devices, weights};
 
 /// The profile's file in the results' folder.
 const TRACE_FILE: &str = "trace.json";
@@ -22,7 +21,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let description = weights::model(&args.model)?;
     let splits = args.data.load()?;
     data::check_images(description, &splits)?;
-    let device = Device::open_default()?;
+    let device = devices::open()?;
     let model = description.build(&device, Init::seed(args.seed), splits.train.classes().len())?;
     let mut optim = optimizer(args, model.parameters());
 
@@ -66,6 +65,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     } else {
         follow(&mut Progress::new())?;
     }
+    devices::keep_pipelines(&device);
     let listed = [METRICS_FILE, WEIGHTS_FILE].map(|file| out.join(file).display().to_string());
     writeln!(io::stdout(), "results: {}", listed.join(", ")).context("cannot print where the results are")?;
     Ok(())

@@ -104,7 +104,7 @@ fn devices_are_listed_as_text_and_as_json() {
 
 #[test]
 fn usage_is_taught_and_wrong_usage_ends_with_2() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 11] = [
         &[],
         &["devices"],
         &["train"],
@@ -115,6 +115,7 @@ fn usage_is_taught_and_wrong_usage_ends_with_2() {
         &["bench", "conv"],
         &["bench", "layers"],
         &["bench", "step"],
+        &["tune"],
     ];
     for command in commands {
         let help = done(&[command, &["--help"]].concat());
@@ -350,6 +351,7 @@ fn products_are_measured_against_the_ceiling() {
     assert_eq!(passes, ["forward", "data gradient", "weight gradient", "forward and gradients"]);
     for line in &lines {
         assert_eq!(line["problem"], "5x5 1-6 28x28 n64");
+        assert!(line["plan"].as_str().is_some_and(|plan| !plan.is_empty()), "{line}");
         for key in ["median_ms", "best_ms", "gflops", "share", "ceiling_gflops", "copy_gb_per_s"] {
             assert!(line[key].as_f64().is_some_and(|value| value > 0.0), "{key} in {line}");
         }
@@ -378,4 +380,54 @@ fn weights_of_pytorch_are_listed_and_converted() {
     std::fs::write(&text, "Dear all").unwrap();
     let told = failed(&["convert", text.to_str().unwrap(), path]);
     assert!(told.contains("it is no safetensors file, or it is damaged: save it again"), "{told}");
+}
+
+#[test]
+fn a_tuned_network_runs_by_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let kiln = |args: &[&str], plan: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.args(args).env("KILN_CACHE_DIR", folder.path()).env("KILN_PLAN", plan).output().unwrap()
+    };
+    let step = ["bench", "step", "--net", "lenet5", "--batch", "2", "--steps", "1", "--json"];
+    let losses = |output: &Output| {
+        assert!(output.status.success(), "{}", err(output));
+        serde_json::from_str::<Value>(&out(output)).unwrap()["losses"].clone()
+    };
+    assert!(out(&kiln(&["devices"], "")).contains("\n    not tuned: see `kiln tune --help`\n"));
+    assert!(out(&kiln(&["tune", "--show"], "")).contains("nothing measured: "));
+
+    let tuned = kiln(&["tune", "--model", "lenet5", "--batch", "2", "--json"], "tiles");
+    assert!(tuned.status.success(), "{}", err(&tuned));
+    let lines: Vec<Value> = out(&tuned).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // Five layers in three directions, without the first one's data gradient.
+    assert_eq!(lines.len(), 14);
+    for line in &lines {
+        let (times, chosen) = (&line["best_ms"], line["chosen"].as_str().unwrap());
+        assert!(times[chosen].as_f64().is_some_and(|ms| ms > 0.0) && times["tiles"].is_f64(), "{line}");
+        assert!(times[line["rule"].as_str().unwrap()].is_f64(), "{line}");
+    }
+    let file = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("tuning-"));
+    let file = file.unwrap();
+    let shown = out(&kiln(&["tune", "--show"], ""));
+    assert!(shown.ends_with(&format!("\n14 problems in {}\n", file.display())), "{shown}");
+    assert!(out(&kiln(&["devices"], "")).contains(&format!("\n    tuned: 14 problems in {}\n", file.display())));
+    let (first, second) = (kiln(&step, ""), kiln(&step, ""));
+    assert_eq!((losses(&first), err(&first)), (losses(&second), String::new()));
+
+    let whole = fs::read_to_string(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let warned = kiln(&step, "");
+    losses(&warned);
+    let start = format!("warning: {}: this tuning file is damaged and is not used: ", file.display());
+    assert!(err(&warned).starts_with(&start), "{}", err(&warned));
+
+    let refused = kiln(&step, "fastest");
+    assert_eq!(refused.status.code(), Some(1));
+    let needed = "needs one of tiles, quads, direct, depthwise, winograd2, winograd4";
+    let told = format!("KILN_PLAN: \"fastest\" is no algorithm; {needed}\n");
+    assert!(err(&refused).ends_with(&told), "{}", err(&refused));
 }

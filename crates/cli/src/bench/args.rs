@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Args, Subcommand};
 
-use super::nets::NETS;
+use super::nets::{NETS, SMALL_NETS};
 use super::step::TRAINED;
 
 #[derive(Debug, Args)]
@@ -41,8 +41,8 @@ pub(crate) enum Bench {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --json each line has: problem, pass, median_ms, best_ms, gflops, share (of the ceiling, 1 is all of it), ceiling_gflops,
-copy_gb_per_s, adapter, driver.
+With --json each line has: problem, pass, plan (what computes it), median_ms, best_ms, gflops, share (of the ceiling, 1
+is all of it), ceiling_gflops, copy_gb_per_s, adapter, driver.
 
 Examples:
   kiln bench gemm --only 1024
@@ -118,6 +118,40 @@ pub(crate) struct StepArgs {
     /// Only write the network's first weights to this safetensors file, for other frameworks to start from
     #[arg(long, value_name = "FILE", conflicts_with_all = ["batch", "steps", "json"])]
     pub(crate) save_weights: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every way to compute a convolution or product that applies is timed, for each layer forward and for both gradients, in turns. The
+fastest is kept in a file for this adapter, its driver and this version of Kiln; every program that uses Kiln reads it from
+then on. What an earlier run measured stays in it. A way has to be 5 % faster than the one that Kiln takes by itself.
+
+The file is in the user's cache folder, or in KILN_CACHE_DIR. `kiln devices` names it; delete it to undo.
+
+With --json each line has: problem, best_ms (by algorithm), rule (what is taken without the file), chosen.
+
+Examples:
+  kiln tune --net lenet5
+  kiln tune --net alexnet --net vgg16 --batch 32
+  kiln tune --show")]
+pub(crate) struct TuneArgs {
+    /// The network; again for others
+    #[arg(
+        long,
+        visible_alias = "model",
+        required_unless_present = "show",
+        value_parser = PossibleValuesParser::new(NETS.iter().chain(SMALL_NETS).map(|net| net.name))
+    )]
+    pub(crate) net: Vec<String>,
+    /// Images in a batch: a problem of another size is another problem [default: by network, as in `kiln bench step`]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Option<u32>,
+    /// Only print what was measured before
+    #[arg(long, conflicts_with_all = ["net", "batch", "json"])]
+    pub(crate) show: bool,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn trained() -> PossibleValuesParser {

@@ -6,13 +6,14 @@ use anyhow::Result;
 use kiln_autograd::Tape;
 use kiln_gpu::{AdapterClass, Device};
 use kiln_tensor::ops::conv::{conv2d_input_grad, conv2d_weight_grad};
-use kiln_tensor::{Random, Tensor};
+use kiln_tensor::{Random, Tensor, plan};
 use serde::Serialize;
 
 use super::args::KernelArgs;
 use super::ceiling::Ceiling;
 use super::clock::{self, Times};
 use super::nets::{Conv, Layer};
+use crate::devices;
 
 /// Which of a layer's products.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,6 +50,8 @@ impl Pass {
 pub(super) struct Line<'a> {
     pub(super) problem: &'a str,
     pub(super) pass: Pass,
+    /// What computes it; of several products each once.
+    plan: String,
     pub(super) median_ms: f64,
     pub(super) best_ms: f64,
     pub(super) gflops: f64,
@@ -69,7 +72,7 @@ pub(super) struct Bench {
 impl Bench {
     /// Opens the device and measures its ceiling.
     pub(super) fn open() -> Result<Bench> {
-        let device = Device::open_default()?;
+        let device = devices::open()?;
         let ceiling = Ceiling::measure(&device)?;
         Ok(Bench { device, ceiling })
     }
@@ -84,11 +87,13 @@ impl Bench {
         )
     }
 
-    pub(super) fn line<'a>(&'a self, problem: &'a str, pass: Pass, flops: f64, times: Times) -> Line<'a> {
+    pub(super) fn line<'a>(&'a self, problem: &'a str, pass: Pass, flops: f64, measured: Measured) -> Line<'a> {
+        let Measured { times, plan } = measured;
         let gflops = flops / times.best_ms / 1e6;
         Line {
             problem,
             pass,
+            plan,
             median_ms: times.median_ms,
             best_ms: times.best_ms,
             gflops,
@@ -101,68 +106,75 @@ impl Bench {
     }
 
     /// Times one pass of a layer.
-    pub(super) fn time(&self, layer: &Layer, batch: usize, pass: Pass) -> Result<Times> {
-        match layer {
-            Layer::Linear { inputs, outputs } => self.time_linear(batch, *inputs, *outputs, pass),
-            Layer::Conv(conv) => self.time_conv(conv, batch, pass),
+    pub(super) fn time(&self, layer: &Layer, batch: usize, pass: Pass) -> Result<Measured> {
+        let work = work(&self.device, layer, batch, pass)?;
+        let (done, choices) = plan::watch(&self.device, &work);
+        done?;
+        let mut names: Vec<String> = choices.iter().map(ToString::to_string).collect();
+        names.dedup();
+        Ok(Measured { times: clock::time(&self.device, work)?, plan: names.join(", ") })
+    }
+}
+
+/// A pass' times, and what was chosen to compute it.
+pub(super) struct Measured {
+    times: Times,
+    plan: String,
+}
+
+/// Work that queues one pass of a layer, on random operands.
+pub(super) fn work(device: &Device, layer: &Layer, batch: usize, pass: Pass) -> Result<Box<dyn Fn() -> Result<()>>> {
+    let random = |shape: &[usize], stream| Tensor::uniform(device, shape, -1.0, 1.0, Random { seed: 42, stream });
+    match *layer {
+        Layer::Linear { inputs, outputs } => {
+            let (x, weight) = (random(&[batch, inputs], 0)?, random(&[outputs, inputs], 1)?);
+            let dy = random(&[batch, outputs], 2)?;
+            Ok(Box::new(move || {
+                if matches!(pass, Pass::Forward | Pass::All) {
+                    x.linear(&weight, None)?;
+                }
+                // As the rules of `linear` have them.
+                if matches!(pass, Pass::DataGradient | Pass::All) {
+                    dy.matmul(&weight)?;
+                }
+                if matches!(pass, Pass::WeightGradient | Pass::All) {
+                    dy.t()?.matmul(&x)?;
+                }
+                Ok(())
+            }))
         }
-    }
-
-    fn random(&self, shape: &[usize], stream: u64) -> Result<Tensor> {
-        Ok(Tensor::uniform(&self.device, shape, -1.0, 1.0, Random { seed: 42, stream })?)
-    }
-
-    fn time_linear(&self, batch: usize, inputs: usize, outputs: usize, pass: Pass) -> Result<Times> {
-        let (x, weight) = (self.random(&[batch, inputs], 0)?, self.random(&[outputs, inputs], 1)?);
-        let dy = self.random(&[batch, outputs], 2)?;
-        let forward = || anyhow::Ok(x.linear(&weight, None)?);
-        // As the rules of `linear` have them.
-        let by_data = || anyhow::Ok(dy.matmul(&weight)?);
-        let by_weight = || anyhow::Ok(dy.t()?.matmul(&x)?);
-        match pass {
-            Pass::Forward => clock::time(&self.device, forward),
-            Pass::DataGradient => clock::time(&self.device, by_data),
-            Pass::WeightGradient => clock::time(&self.device, by_weight),
-            Pass::All => clock::time(&self.device, || {
-                forward()?;
-                by_data()?;
-                by_weight()
-            }),
-        }
-    }
-
-    fn time_conv(&self, conv: &Conv, batch: usize, pass: Pass) -> Result<Times> {
-        let options = conv.options();
-        let (x, weight) = (self.random(&conv.input(batch), 0)?, self.random(&conv.weight(), 1)?);
-        let dy = self.random(&conv.output(batch), 2)?;
-        match pass {
-            Pass::Forward => clock::time(&self.device, || Ok(x.conv2d(&weight, None, &options)?)),
-            Pass::DataGradient => {
-                clock::time(&self.device, || Ok(conv2d_input_grad(&dy, &weight, x.shape(), &options)?))
-            }
-            Pass::WeightGradient => {
-                clock::time(&self.device, || Ok(conv2d_weight_grad(&x, &dy, weight.shape(), &options)?))
-            }
-            Pass::All => clock::time(&self.device, || {
-                let tape = Tape::train();
-                let y = tape.leaf(x.clone()).conv2d(&tape.leaf(weight.clone()), None, &options)?;
-                Ok(y.backward_with(&dy)?)
-            }),
+        Layer::Conv(conv) => {
+            let options = conv.options();
+            let (x, weight) = (random(&conv.input(batch), 0)?, random(&conv.weight(), 1)?);
+            let dy = random(&conv.output(batch), 2)?;
+            Ok(Box::new(move || {
+                match pass {
+                    Pass::Forward => drop(x.conv2d(&weight, None, &options)?),
+                    Pass::DataGradient => drop(conv2d_input_grad(&dy, &weight, x.shape(), &options)?),
+                    Pass::WeightGradient => drop(conv2d_weight_grad(&x, &dy, weight.shape(), &options)?),
+                    Pass::All => {
+                        let tape = Tape::train();
+                        let y = tape.leaf(x.clone()).conv2d(&tape.leaf(weight.clone()), None, &options)?;
+                        drop(y.backward_with(&dy)?);
+                    }
+                }
+                Ok(())
+            }))
         }
     }
 }
 
 /// The head of a table of lines.
-pub(super) const COLUMNS: &str =
-    "problem                        pass                    median ms     best ms   GFLOP/s   share";
+pub(super) const COLUMNS: &str = "problem                        pass                  plan                    median ms     best ms   GFLOP/s   share";
 
 impl Line<'_> {
     /// The line under [`COLUMNS`].
     pub(super) fn row(&self) -> String {
         format!(
-            "{:<30} {:<21} {:>11.3} {:>11.3} {:>9.1} {:>5.1} %",
+            "{:<30} {:<21} {:<21} {:>11.3} {:>11.3} {:>9.1} {:>5.1} %",
             self.problem,
             self.pass.name(),
+            self.plan,
             self.median_ms,
             self.best_ms,
             self.gflops,
@@ -231,9 +243,9 @@ fn measure(args: &KernelArgs, passes: &[Pass], problems: impl FnOnce(AdapterClas
     }
     for problem in &problems {
         for &pass in passes {
-            let times = bench.time(&problem.layer, problem.batch, pass)?;
+            let measured = bench.time(&problem.layer, problem.batch, pass)?;
             let flops = 2.0 * pass.products() * (problem.batch * problem.layer.multiply_adds()) as f64;
-            let line = bench.line(&problem.name, pass, flops, times);
+            let line = bench.line(&problem.name, pass, flops, measured);
             if args.json {
                 writeln!(out, "{}", serde_json::to_string(&line)?)?;
             } else {

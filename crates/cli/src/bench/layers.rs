@@ -50,7 +50,7 @@ pub(super) fn run(args: &LayersArgs) -> Result<()> {
             }
             if !args.json {
                 let (name, rate) = (pass.name(), flops / milliseconds / 1e6);
-                writeln!(out, "{:<30} {name:<21} {:>11} {milliseconds:>11.3} {rate:>9.1}", "all", "")?;
+                writeln!(out, "{:<30} {name:<43} {:>11} {milliseconds:>11.3} {rate:>9.1}", "all", "")?;
             }
         }
     }

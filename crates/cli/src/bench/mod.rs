@@ -1,4 +1,5 @@
-//! `kiln bench`: how fast the kernels and whole training steps are on this adapter, and how fast they could be.
+//! `kiln bench`: how fast the kernels and whole training steps are on this adapter, and how fast they could be. `kiln tune`: which
+//! kernels are the fastest on it.
 
 mod args;
 mod ceiling;
@@ -8,8 +9,9 @@ mod layers;
 mod memory;
 mod nets;
 mod step;
+mod tune;
 
-pub(crate) use args::BenchArgs;
+pub(crate) use args::{BenchArgs, TuneArgs};
 
 use anyhow::Result;
 
@@ -22,4 +24,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Layers(args) => layers::run(args),
         Bench::Step(args) => step::run(args),
     }
+}
+
+pub(crate) fn tune(args: &TuneArgs) -> Result<()> {
+    tune::run(args)
 }

@@ -1,4 +1,5 @@
-//! The layers of four networks that multiply matrices, at 224x224 pixels and 1,000 classes, from the tables of their papers.
+//! The layers of networks that multiply matrices: of four at 224x224 pixels and 1,000 classes, from the tables of their papers, and
+//! of the small ones that `kiln bench step` trains.
 
 use std::fmt;
 
@@ -89,15 +90,25 @@ impl fmt::Display for Layer {
 /// A network by name.
 pub(super) struct Net {
     pub(super) name: &'static str,
+    /// Images that it usually gets at once.
+    pub(super) batch: usize,
     /// Its layers, from the input on.
     pub(super) layers: fn() -> Vec<Layer>,
 }
 
 pub(super) const NETS: &[Net] = &[
-    Net { name: "alexnet", layers: alexnet },
-    Net { name: "vgg16", layers: vgg16 },
-    Net { name: "resnet50", layers: resnet50 },
-    Net { name: "mobilenetv2", layers: mobilenetv2 },
+    Net { name: "alexnet", batch: 8, layers: alexnet },
+    Net { name: "vgg16", batch: 8, layers: vgg16 },
+    Net { name: "resnet50", batch: 8, layers: resnet50 },
+    Net { name: "mobilenetv2", batch: 8, layers: mobilenetv2 },
+];
+
+/// For images of 28x28 and 32x32 pixels, in 10 classes.
+pub(super) const SMALL_NETS: &[Net] = &[
+    Net { name: "mlp", batch: 64, layers: mlp },
+    Net { name: "lenet5", batch: 64, layers: lenet5 },
+    Net { name: "alexnet-32", batch: 16, layers: alexnet_32 },
+    Net { name: "vgg11-32", batch: 16, layers: vgg11_32 },
 ];
 
 impl Net {
@@ -123,7 +134,11 @@ struct Builder {
 
 impl Builder {
     fn image() -> Builder {
-        Builder { channels: 3, size: 224, layers: Vec::new() }
+        Builder::of(3, 224)
+    }
+
+    fn of(channels: usize, size: usize) -> Builder {
+        Builder { channels, size, layers: Vec::new() }
     }
 
     fn conv(&mut self, outputs: usize, kernel: usize, stride: usize, padding: usize) {
@@ -215,7 +230,44 @@ fn mobilenetv2() -> Vec<Layer> {
     net.linear(1280, &[1000])
 }
 
+fn mlp() -> Vec<Layer> {
+    Builder::of(1, 28).linear(28 * 28, &[512, 256, 10])
+}
+
+/// LeCun et al. 1998, with max pooling and ReLU.
+fn lenet5() -> Vec<Layer> {
+    let mut net = Builder::of(1, 28);
+    net.conv(6, 5, 1, 2);
+    net.pool(2, 2, 0);
+    net.conv(16, 5, 1, 0);
+    net.linear(400, &[120, 84, 10])
+}
+
+fn alexnet_32() -> Vec<Layer> {
+    let mut net = Builder::of(3, 32);
+    for outputs in [64, 192] {
+        net.conv(outputs, 3, 1, 1);
+        net.pool(2, 2, 0);
+    }
+    for outputs in [384, 256, 256] {
+        net.conv(outputs, 3, 1, 1);
+    }
+    net.linear(4096, &[1024, 512, 10])
+}
+
+fn vgg11_32() -> Vec<Layer> {
+    let mut net = Builder::of(3, 32);
+    for (outputs, times) in [(64, 1), (128, 1), (256, 2), (512, 2), (512, 2)] {
+        for _ in 0..times {
+            net.conv(outputs, 3, 1, 1);
+        }
+        net.pool(2, 2, 0);
+    }
+    net.linear(512, &[512, 10])
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -247,5 +299,29 @@ mod tests {
         assert_eq!(vgg[8].1, 3);
         let first = NETS[3].distinct()[1].0;
         assert_eq!(first.to_string(), "3x3 32-32 112x112 g32");
+    }
+
+    #[test]
+    fn the_layers_are_those_that_are_trained() {
+        let text = include_str!("../../../../benches/peers/nets.json");
+        let trained: serde_json::Value = serde_json::from_str(text).unwrap();
+        for (name, trained) in trained.as_object().unwrap() {
+            let net = NETS.iter().chain(SMALL_NETS).find(|net| net.name == name).unwrap();
+            assert_eq!(trained["batch"], net.batch, "{name}");
+            let layers = trained["layers"].as_array().unwrap().iter().filter(|layer| layer["name"].is_string());
+            let expected: Vec<[&serde_json::Value; 5]> = layers
+                .map(|layer| ["inputs", "outputs", "kernel", "stride", "padding"].map(|key| &layer[key]))
+                .collect();
+            let sizes: Vec<serde_json::Value> = (net.layers)()
+                .into_iter()
+                .map(|layer| match layer {
+                    Layer::Linear { inputs, outputs } => serde_json::json!([inputs, outputs, null, null, null]),
+                    Layer::Conv(Conv { inputs, outputs, kernel, stride, padding, .. }) => {
+                        serde_json::json!([inputs, outputs, kernel, stride, padding])
+                    }
+                })
+                .collect();
+            assert_eq!(serde_json::json!(sizes), serde_json::json!(expected), "{name}");
+        }
     }
 }

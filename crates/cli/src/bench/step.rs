@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::args::StepArgs;
 use super::clock::{Times, milliseconds};
 use super::memory::resident_bytes_peak;
+use crate::devices;
 
 /// A network that is trained, with the batch it usually gets.
 pub(super) struct Trained {
@@ -91,7 +92,7 @@ struct Line<'a> {
 pub(super) fn run(args: &StepArgs) -> Result<()> {
     let known = || TRAINED.iter().find(|net| net.name == args.net).zip(Model::find(&args.net));
     let (net, model) = known().with_context(|| format!("no network is named {:?}", args.net))?;
-    let device = Device::open_default()?;
+    let device = devices::open()?;
     if let Some(path) = &args.save_weights {
         (net.build)(&device, &Init::seed(SEED), net.classes)?.save(path)?;
         return Ok(());
@@ -124,6 +125,7 @@ fn measure<'a>(device: &'a Device, net: &'a Trained, input: [usize; 3], args: &S
     };
     let mut losses = vec![step()?];
     let first_step_ms = milliseconds(start);
+    devices::keep_pipelines(device);
     for _ in 1..UNTIMED {
         losses.push(step()?);
     }
