@@ -76,5 +76,5 @@ fn wrong_input_is_told_with_the_layer() {
     let channels = told([1, 3, 28, 28]);
     assert!(channels.starts_with("features.0: conv2d: "), "{channels}");
     let size = told([1, 1, 32, 32]);
-    assert!(size.starts_with("classifier.0: linear: "), "{size}");
+    assert!(size.starts_with("classifier.0: linear_relu: "), "{size}");
 }
