@@ -9,7 +9,7 @@
 // Generated: fn window(place: Place) -> Step, the pixels of TAPS taps for each of the four results.
 // Bindings: dy, image, c, sums (c where ROW_SUMS is false).
 //! needs: subgroups
-//! use: index chain4 unpack
+//! use: index chain4 unpack pixel_row
 
 @group(0) @binding(0) var<storage, read_write> dy: array<vec4<T>>;
 @group(0) @binding(1) var<storage, read_write> image: array<T>;
@@ -39,18 +39,6 @@ struct Params {
     image_offset: u32,
     c_offset: u32,
     sums_offset: u32,
-}
-
-struct Place {
-    base: i32,
-    x: i32,
-    inside: bool,
-}
-
-fn pixel(place: Place, offset: i32) -> f32 {
-    let x = place.x + offset;
-    let inside = place.inside && u32(x) < params.width;
-    return select(0.0, f32(image[select(0, place.base + x, inside)]), inside);
 }
 
 // Four neighbours of a row of dy, 0 beyond its end.

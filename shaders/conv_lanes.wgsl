@@ -10,7 +10,7 @@
 //            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
 // Bindings: a, image, c, biases, rest, sums (not used); c stands in for those that are not used.
 //! needs: subgroups
-//! use: index unpack epilogue
+//! use: index unpack epilogue pixel_row
 
 alias V = vec4<f32>;
 
@@ -50,20 +50,6 @@ struct Params {
     rest: u32,
     rest_offset: u32,
     relu: u32,
-}
-
-// A row of the image, as seen from the first of a lane's four results.
-struct Place {
-    base: i32,
-    x: i32,
-    inside: bool,
-}
-
-fn pixel(place: Place, offset: i32) -> f32 {
-    let x = place.x + offset;
-    // As an unsigned number, what is negative is large.
-    let inside = place.inside && u32(x) < params.width;
-    return select(0.0, f32(image[select(0, place.base + x, inside)]), inside);
 }
 
 fn tap(at: i32, s: u32) -> f32 {

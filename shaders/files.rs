@@ -89,6 +89,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "normalised",
     "pairs",
     "philox",
+    "pixel_row",
     "quads",
     "quads_u64",
     "response",

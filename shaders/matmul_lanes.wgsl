@@ -6,8 +6,8 @@
 // barrier. Rows and columns beyond the last repeat it and are not stored. Each sum runs over k in ascending order.
 //
 // A_ALONG_K: neighbours in A are neighbours along k, else along rows (BLOCKS is 4 then). B_ALONG_K: likewise, else along
-// columns. C_QUADS: four columns of C are stored at once. k is a pair (outer, inner), inner below params.k_inner.
-// Strides, offsets, k and k_inner are multiples of 4, apart from those that are 1.
+// columns. C_QUADS: four columns of C are stored at once.
+// Strides, offsets and k are multiples of 4, apart from those that are 1.
 //
 // ROW_SUMS: the sums of A's rows are written too: a layer's bias gradient where A is dy^T.
 //
@@ -30,17 +30,14 @@ struct Params {
     batches: u32,
     splits: u32, // parts of k, each with a C of its own
     split_k: u32, // ks of a part, a multiple of 4
-    k_inner: u32,
     a_offset: u32,
     a_batch: u32,
     a_row: u32,
     a_k: u32,
-    a_outer: u32,
     b_offset: u32,
     b_batch: u32,
     b_column: u32,
     b_k: u32,
-    b_outer: u32,
     c_offset: u32,
     c_batch: u32,
     c_row: u32,
@@ -140,11 +137,9 @@ fn main(
     var sums1: vec4<f32>;
     var sums2: vec4<f32>;
     var sums3: vec4<f32>;
-    var outer = quotient(k_start, params.k_inner);
-    var inner = k_start - outer * params.k_inner;
     for (var k = k_start; k < k_end; k += 4u) {
-        let ka = outer * params.a_outer + inner * params.a_k;
-        let kb = outer * params.b_outer + inner * params.b_k;
+        let ka = k * params.a_k;
+        let kb = k * params.b_k;
         var step: Step;
         if (B_ALONG_K) {
             let c0 = load_b(b0 + kb);
@@ -197,11 +192,6 @@ fn main(
             if (ROW_SUMS) {
                 sums0 += (h0 + h1) + (h2 + h3);
             }
-        }
-        inner += 4u;
-        if (inner >= params.k_inner) {
-            inner = 0u;
-            outer += 1u;
         }
     }
 

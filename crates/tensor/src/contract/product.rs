@@ -11,14 +11,13 @@ use crate::launch::launch_planned;
 use crate::plan::{self, Algorithm};
 use crate::tensor::Tensor;
 
-/// Where an operand's element lies: `z * batch + i * row_or_column + (k / k_inner) * outer + (k % k_inner) * k`.
+/// Where an operand's element lies: `z * batch + i * index + t * k`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Strides {
     pub(crate) batch: usize,
     /// From row to row of A, from column to column of B.
     pub(crate) index: usize,
     pub(crate) k: usize,
-    pub(crate) outer: usize,
 }
 
 impl Strides {
@@ -36,8 +35,6 @@ pub(crate) struct Product<'a> {
     pub(crate) m: usize,
     pub(crate) n: usize,
     pub(crate) k: usize,
-    /// k is a pair (outer, inner) where this is below k.
-    pub(crate) k_inner: usize,
     pub(crate) batches: usize,
     pub(crate) a_strides: Strides,
     pub(crate) b_strides: Strides,
@@ -61,18 +58,17 @@ impl Product<'_> {
     fn quads(&self) -> Option<Quads> {
         let device = self.a.device();
         let four = |strides: &[usize]| strides.iter().all(|stride| stride.is_multiple_of(4));
-        if !lanes(device) || self.m == 0 || self.n == 0 || self.k == 0 || !four(&[self.k, self.k_inner]) {
+        if !lanes(device) || self.m == 0 || self.n == 0 || self.k == 0 || !four(&[self.k]) {
             return None;
         }
         // What is never stepped over does not matter.
         let reached = |strides: &Strides, count: usize| {
-            let outer = if self.k_inner == self.k { 0 } else { strides.outer };
             let index = if count == 1 { 0 } else { strides.index };
-            Strides { batch: if self.batches == 1 { 0 } else { strides.batch }, index, k: strides.k, outer }
+            Strides { batch: if self.batches == 1 { 0 } else { strides.batch }, index, k: strides.k }
         };
         let along_k = |tensor: &Tensor, strides: &Strides, count: usize| -> Option<bool> {
-            let Strides { batch, index, k, outer } = reached(strides, count);
-            let base = four(&[tensor.window().offset as usize, batch, outer]);
+            let Strides { batch, index, k } = reached(strides, count);
+            let base = four(&[tensor.window().offset as usize, batch]);
             match () {
                 () if base && k == 1 && four(&[index]) => Some(true),
                 () if base && strides.index == 1 && four(&[k, count]) => Some(false),
@@ -101,17 +97,14 @@ impl Product<'_> {
             batches: self.batches as u32,
             splits,
             split_k: (self.k as u32).div_ceil(splits).next_multiple_of(4),
-            k_inner: self.k_inner as u32,
             a_offset: a.offset,
             a_batch: self.a_strides.batch as u32,
             a_row: self.a_strides.index as u32,
             a_k: self.a_strides.k as u32,
-            a_outer: self.a_strides.outer as u32,
             b_offset: b.offset,
             b_batch: self.b_strides.batch as u32,
             b_column: self.b_strides.index as u32,
             b_k: self.b_strides.k as u32,
-            b_outer: self.b_strides.outer as u32,
             c_offset: c.offset,
             c_batch: pitch as u32,
             c_row: self.n as u32,
@@ -136,8 +129,7 @@ impl Product<'_> {
         launch_planned(out.device(), &launch, &bindings)
     }
 
-    /// The product, `[batches, m, n]`, by whatever kernel fits. k must be one run (`k_inner == k`) where [`Product::quads`]
-    /// is `None`.
+    /// The product, `[batches, m, n]`, by whatever kernel fits.
     pub(crate) fn product(&self) -> Result<Tensor> {
         Ok(self.product_with_sums(false)?.0)
     }

@@ -241,7 +241,7 @@ fn products<'a>(
     k: usize,
     [(a_row, a_k), (b_column, b_k)]: [(usize, usize); 2],
 ) -> Product<'a> {
-    let strides = |tensor: &Tensor, index: usize, k: usize| Strides { batch: tensor.shape()[1], index, k, outer: 0 };
+    let strides = |tensor: &Tensor, index: usize, k: usize| Strides { batch: tensor.shape()[1], index, k };
     Product {
         op: "winograd",
         a,
@@ -249,7 +249,6 @@ fn products<'a>(
         m,
         n,
         k,
-        k_inner: k,
         batches: a.shape()[0],
         a_strides: strides(a, a_row, a_k),
         b_strides: strides(b, b_column, b_k),

@@ -135,7 +135,6 @@ fn dense<'a>(op: &'static str, a: &'a Tensor, b: &'a Tensor, bias: Option<(&'a T
         batch: tensor.strides()[0],
         index: tensor.strides()[index],
         k: tensor.strides()[k],
-        outer: 0,
     };
     Product {
         op,
@@ -144,7 +143,6 @@ fn dense<'a>(op: &'static str, a: &'a Tensor, b: &'a Tensor, bias: Option<(&'a T
         m: a.shape()[1],
         n: b.shape()[2],
         k: a.shape()[2],
-        k_inner: a.shape()[2],
         batches: a.shape()[0],
         a_strides: strides(a, 1, 2),
         b_strides: strides(b, 2, 1),
