@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::loader::Loader;
 use crate::random::SplitMix64;
+use crate::stats::ChannelStats;
 use crate::transform::Transforms;
 
 /// Where a [`Dataset`]'s samples come from: memory, a folder of images, a database.
@@ -83,16 +84,6 @@ pub struct Splits {
     pub test: Dataset,
 }
 
-/// Mean and standard deviation of each channel, of pixels scaled to 0..1 (`byte / 255`), as torchvision's `Normalize` takes
-/// them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ChannelStats {
-    /// The mean of each channel.
-    pub mean: Vec<f32>,
-    /// The standard deviation of each channel, of the whole population (divided by the number of pixels).
-    pub std: Vec<f32>,
-}
-
 /// `u8` images of one size, a label for each, and the names of the classes.
 ///
 /// A clone is cheap and shares the samples.
@@ -118,18 +109,6 @@ impl fmt::Debug for Dataset {
             .field("shape", &self.shape)
             .field("classes", &self.classes)
             .finish_non_exhaustive()
-    }
-}
-
-impl ChannelStats {
-    /// Those of ImageNet's training images, which torchvision's weights are made with.
-    pub fn imagenet() -> ChannelStats {
-        ChannelStats { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
-    }
-
-    /// Those of CIFAR-10's training images.
-    pub fn cifar10() -> ChannelStats {
-        ChannelStats { mean: vec![0.4914, 0.4822, 0.4465], std: vec![0.2470, 0.2435, 0.2616] }
     }
 }
 
@@ -260,6 +239,17 @@ impl Dataset {
         self.classes.get(usize::try_from(label).ok()?).map(String::as_str)
     }
 
+    /// What sample `index` is called: its file, if it has one. `None` beyond the end.
+    ///
+    /// ```
+    /// let data = kiln_data::FashionMnist::embedded()?;
+    /// assert_eq!(data.test().name(7).as_deref(), Some("sample 7"));
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn name(&self, index: usize) -> Option<String> {
+        (index < self.len()).then(|| self.source.name(self.in_source(index)))
+    }
+
     /// The labels of all samples, in order. No image is read.
     ///
     /// ```
@@ -329,12 +319,8 @@ impl Dataset {
         if !(0.0..=1.0).contains(&fraction) {
             return Err(Error::Fraction { fraction });
         }
-        let mut of_class = vec![Vec::new(); self.classes.len()];
-        for (index, label) in self.labels().enumerate() {
-            of_class[label as usize].push(self.in_source(index));
-        }
         let (mut first, mut second) = (Vec::new(), Vec::new());
-        for (class, mut members) in of_class.into_iter().enumerate() {
+        for (class, mut members) in self.by_class().into_iter().enumerate() {
             SplitMix64::stream(seed, class as u64).shuffle(&mut members);
             let inner = fraction > 0.0 && fraction < 1.0 && members.len() > 1;
             let share = (members.len() as f64 * fraction).round() as usize;
@@ -345,6 +331,34 @@ impl Dataset {
         first.sort_unstable();
         second.sort_unstable();
         Ok((self.select(first), self.select(second)))
+    }
+
+    /// At most `count` samples of each class, chosen by `seed`, in the order of this dataset.
+    ///
+    /// ```
+    /// let data = kiln_data::FashionMnist::embedded()?;
+    /// let few = data.train().take_per_class(50, 42);
+    /// assert_eq!(few.labels().filter(|&label| label == 3).count(), 50);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    pub fn take_per_class(&self, count: usize, seed: u64) -> Dataset {
+        let mut taken = Vec::new();
+        for (class, mut members) in self.by_class().into_iter().enumerate() {
+            SplitMix64::stream(seed, class as u64).shuffle(&mut members);
+            members.truncate(count);
+            taken.extend(members);
+        }
+        taken.sort_unstable();
+        self.select(taken)
+    }
+
+    /// The places in the source of each class's samples.
+    fn by_class(&self) -> Vec<Vec<usize>> {
+        let mut of_class = vec![Vec::new(); self.classes.len()];
+        for (index, label) in self.labels().enumerate() {
+            of_class[label as usize].push(self.in_source(index));
+        }
+        of_class
     }
 
     /// Mean and standard deviation of each channel, computed exactly in whole numbers over every pixel, after the dataset's
@@ -360,26 +374,8 @@ impl Dataset {
     ///
     /// [`Error::Empty`] without samples, [`Error::Memory`] for images that do not fit, and what the source returns.
     pub fn channel_stats(&self) -> Result<ChannelStats> {
-        if self.is_empty() {
-            return Err(Error::Empty { operation: "channel_stats" });
-        }
-        let [channels, height, width] = self.shape;
-        let mut sums = vec![(0u128, 0u128); channels];
-        let mut image = self.image_buffer()?;
-        for index in 0..self.len() {
-            self.read(index, (0, 0), &mut image)?;
-            for (channel, (sum, squares)) in image.chunks_exact(height * width).zip(&mut sums) {
-                // A plane has fewer than 2^47 bytes on any machine: 2^16 times that fits in 64 bits.
-                *sum += u128::from(channel.iter().map(|&byte| u64::from(byte)).sum::<u64>());
-                *squares += u128::from(channel.iter().map(|&byte| u64::from(byte) * u64::from(byte)).sum::<u64>());
-            }
-        }
-        let count = self.len() as u128 * (height * width) as u128;
-        let mean = sums.iter().map(|&(sum, _)| (sum as f64 / count as f64 / 255.0) as f32).collect();
-        // count^2 times the variance, without cancellation since it is a whole number.
-        let spread = |&(sum, squares): &(u128, u128)| (count * squares - sum * sum) as f64;
-        let std = sums.iter().map(|sums| (spread(sums).sqrt() / count as f64 / 255.0) as f32).collect();
-        Ok(ChannelStats { mean, std })
+        // Small batches: the memory that they take stays small for large images.
+        self.loader(16).workers(0).channel_stats()
     }
 
     /// Batches of `batch_size` samples; see [`Loader`] for shuffling, workers and epochs.

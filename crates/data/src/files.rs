@@ -88,6 +88,22 @@ pub fn read(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits> {
     }
 }
 
+/// Image files without labels, to be named by a network: each has the label 0, of a single class without a name.
+///
+/// ```no_run
+/// use kiln_data::{ReadOptions, Transforms, read_images};
+/// let photos = read_images(["boot.jpg", "coat.png"], &ReadOptions::new(224))?;
+/// let photos = photos.transforms(Transforms::imagenet_eval(224))?;
+/// # Ok::<(), kiln_data::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// [`Error::Transforms`](crate::Error::Transforms) for a size that images cannot have. Files are opened when they are needed.
+pub fn read_images(paths: impl IntoIterator<Item = impl Into<PathBuf>>, options: &ReadOptions) -> Result<Dataset> {
+    options.dataset(paths.into_iter().map(|path| (path.into(), 0)).collect(), &[String::new()])
+}
+
 /// Image files with their labels.
 struct Files {
     files: Vec<(PathBuf, u32)>,

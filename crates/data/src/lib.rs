@@ -3,7 +3,7 @@
 //! - [`FashionMnist`]: a part of Fashion-MNIST inside the library, or the whole set from a folder.
 //! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
 //! - [`read_folder`], [`read_csv`]: image files of any size in a folder for each class, or named by a list. [`read_cifar10`] and
-//!   [`read_cifar100`]: CIFAR's binary files. [`read`]: whichever of them a path is.
+//!   [`read_cifar100`]: CIFAR's binary files. [`read`]: whichever of them a path is. [`read_images`]: files without labels.
 //! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
 //! - [`Transforms`]: crops, flips and changes of colour. Geometry is done here, in `u8`; arithmetic on pixels is left to a GPU, as
 //!   numbers for each image ([`Adjust`], [`Mix`]).
@@ -38,18 +38,20 @@ mod image_file;
 mod loader;
 mod mix;
 mod random;
+mod stats;
 mod transform;
 
 pub use cifar::{read_cifar10, read_cifar100};
 pub use color::{Adjust, ColorJitter};
 pub use csv_list::read_csv;
-pub use dataset::{ChannelStats, Dataset, Sample, Source, Splits};
+pub use dataset::{Dataset, Sample, Source, Splits};
 pub use error::{Error, Result};
 pub use fashion_mnist::FashionMnist;
-pub use files::{ReadOptions, read};
+pub use files::{ReadOptions, read, read_images};
 pub use folder::read_folder;
 pub use image::Image;
 pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
 pub use loader::{Batch, Batches, Loader, Skipped, Unreadable};
 pub use mix::Mix;
+pub use stats::ChannelStats;
 pub use transform::Transforms;

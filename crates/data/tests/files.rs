@@ -6,7 +6,9 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::{GrayImage, ImageFormat, Rgb, RgbImage};
-use kiln_data::{Dataset, ReadOptions, Splits, Unreadable, read, read_cifar10, read_cifar100, read_csv, read_folder};
+use kiln_data::{
+    Dataset, ReadOptions, Splits, Unreadable, read, read_cifar10, read_cifar100, read_csv, read_folder, read_images,
+};
 
 /// An even image; the format is the ending's, PNG for none.
 fn write(path: &Path, colour: [u8; 3], width: u32, height: u32) {
@@ -64,6 +66,34 @@ fn a_folder_of_class_folders_is_split() {
         "transforms: Resize(0) cannot be done; pass sides from 1 to 4096 pixels, and ranges above 0 with the smaller number first, \
          of the area at most 1"
     );
+}
+
+#[test]
+fn files_have_names_and_a_class_may_be_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    write_classes(dir.path(), &["cat", "dog"], 6);
+    let data = read_folder(dir.path(), &options().test_fraction(0.0)).unwrap().train;
+    assert_eq!(data.name(7), Some(dir.path().join("dog").join("1.png").display().to_string()));
+    assert_eq!(data.name(12), None);
+
+    let few = data.take_per_class(2, 1);
+    assert_eq!(labels(&few), [0, 0, 1, 1]);
+    let names = |data: &Dataset| (0..data.len()).map(|index| data.name(index).unwrap()).collect::<Vec<_>>();
+    assert!(names(&few).is_sorted() && names(&few) == names(&data.take_per_class(2, 1)));
+    assert!((2..9).any(|seed| names(&data.take_per_class(2, seed)) != names(&few)));
+    assert_eq!(data.take_per_class(100, 1).len(), 12);
+
+    // The same files without labels; a third is not there.
+    let paths =
+        [dir.path().join("dog").join("1.png"), dir.path().join("none.png"), dir.path().join("cat").join("3.png")];
+    let images = read_images(&paths, &options().grey()).unwrap();
+    assert_eq!((images.shape(), labels(&images), images.classes()), ([1, 8, 8], vec![0; 3], &[String::new()][..]));
+    let loader = images.loader(2).unreadable(Unreadable::Skip);
+    let mut batches = loader.epoch(0);
+    assert_eq!(batches.by_ref().map(|batch| batch.unwrap().labels.len()).sum::<usize>(), 2);
+    assert_eq!(batches.skipped().map(|skipped| skipped.sample).collect::<Vec<_>>(), [1]);
+    let stats = loader.workers(2).channel_stats().unwrap();
+    assert_eq!(stats, read_images([&paths[0], &paths[2]], &options().grey()).unwrap().channel_stats().unwrap());
 }
 
 #[test]
