@@ -40,4 +40,4 @@ pub use gradients::Gradients;
 pub use saved::Saved;
 pub use tape::{Gradient, Tape};
 pub use var::Var;
-pub use watch::{Layer, LayerScope, OpTrace};
+pub use watch::{Captured, Layer, LayerScope, OpTrace};

@@ -22,6 +22,21 @@ pub struct OpTrace {
     pub output: Form,
 }
 
+/// What went into a layer and what came out of it: see [`Tape::capture`].
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The first input of the layer's first op.
+    pub input: Tensor,
+    /// The output of its last op.
+    pub output: Tensor,
+}
+
+/// A layer whose tensors are kept.
+struct Capture {
+    layer: String,
+    captured: Option<Captured>,
+}
+
 /// The state of a tape that is watched. One that is not pays a flag's reading for it.
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -29,6 +44,8 @@ pub(crate) struct Watch {
     traced: AtomicBool,
     layers: Mutex<Vec<String>>,
     trace: Mutex<Vec<OpTrace>>,
+    captures: AtomicBool,
+    capture: Mutex<Option<Capture>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -41,7 +58,7 @@ impl Watch {
     }
 
     fn is_on(&self) -> bool {
-        self.detects() || self.traced.load(Ordering::Relaxed)
+        self.detects() || self.traced.load(Ordering::Relaxed) || self.captures.load(Ordering::Relaxed)
     }
 
     /// The layer that runs now, of a tape that is watched.
@@ -57,6 +74,9 @@ impl Watch {
             let inputs = inputs.iter().map(|input| Form::of(input)).collect();
             let layer = self.layer().unwrap_or_default();
             locked(&self.trace).push(OpTrace { op, layer, inputs, output: Form::of(output) });
+        }
+        if self.captures.load(Ordering::Relaxed) {
+            self.keep(inputs, output);
         }
         if !self.detects() {
             return Ok(());
@@ -76,6 +96,26 @@ impl Watch {
             found,
             inputs: described(inputs.iter().map(|input| Form::of(input)), &already),
         })
+    }
+}
+
+impl Watch {
+    /// Keeps the tensors of an op of the layer that is captured.
+    fn keep(&self, inputs: &[&Tensor], output: &Tensor) {
+        let layer = self.layer().unwrap_or_default();
+        let mut capture = locked(&self.capture);
+        let Some(capture) = capture.as_mut() else { return };
+        let within = layer.strip_prefix(&capture.layer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        if !within {
+            return;
+        }
+        match (&mut capture.captured, inputs.first()) {
+            (Some(captured), _) => captured.output = output.clone(),
+            (captured, Some(&input)) => {
+                *captured = Some(Captured { input: input.clone(), output: output.clone() });
+            }
+            (_, None) => {}
+        }
     }
 }
 
@@ -178,6 +218,36 @@ impl Tape {
     /// What the ops since the last call did, in their order. Empty unless the tape is [`Tape::traced`].
     pub fn take_trace(&self) -> Vec<OpTrace> {
         std::mem::take(&mut *locked(&self.watch().trace))
+    }
+
+    /// Keeps what goes into the layer of this full name and what comes out of it, for [`Tape::take_captured`]. Of a ReLU that is
+    /// computed together with a layer, that layer's output is the ReLU's.
+    ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{Device, Tensor};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::eval().capture("middle");
+    /// let x = tape.constant(Tensor::from_slice(&device, [2], &[1.0f32, 2.0])?).mul_scalar(3.0)?;
+    /// let layer = tape.layer("middle");
+    /// let y = x.square()?.neg()?;
+    /// drop(layer);
+    /// y.exp()?;
+    /// let kept = tape.take_captured().ok_or("no such layer")?;
+    /// assert_eq!((kept.input.to_vec::<f32>()?, kept.output.to_vec::<f32>()?), (vec![3.0, 6.0], vec![-9.0, -36.0]));
+    /// assert!(tape.take_captured().is_none());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn capture(self, layer: &str) -> Tape {
+        *locked(&self.watch().capture) = Some(Capture { layer: layer.to_string(), captured: None });
+        self.watch().captures.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// The tensors of the layer of [`Tape::capture`] since the last call; `None` where no op ran in it.
+    pub fn take_captured(&self) -> Option<Captured> {
+        locked(&self.watch().capture).as_mut().and_then(|capture| capture.captured.take())
     }
 
     /// Names the layer whose ops follow, until the scope is dropped; names of nested layers grow to a path. Modules call it
