@@ -167,12 +167,12 @@ static GRAD: LazyLock<Vec<String>> = LazyLock::new(|| {
     .collect()
 });
 
-/// Blocks of eight rows that a workgroup owns, for `m` rows.
-fn blocks(m: u32) -> u32 {
+/// Blocks of eight rows that a workgroup owns, for `m` rows; at most `rows` rows, 16 or 32.
+fn blocks(m: u32, rows: u32) -> u32 {
     match m {
         0..=8 => 1,
         9..=16 => 2,
-        _ => 4,
+        _ => rows / 8,
     }
 }
 
@@ -201,9 +201,10 @@ fn forward_kernel(blocks: u32, taps: u32, spacing: Spacing, quads: bool, f16: bo
         .function(generated(&FORWARD, &FORWARD_TAPS, taps, spacing))
 }
 
-/// The convolution as a launch. `quads`: four neighbours of C can be stored at once.
-pub fn forward(params: &ConvParams, quads: bool, f16: bool) -> Launch {
-    let blocks = blocks(params.m);
+/// The convolution as a launch. `quads`: four neighbours of C can be stored at once. A workgroup owns at most `rows` rows, 16 or
+/// 32.
+pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32) -> Launch {
+    let blocks = blocks(params.m, rows);
     let taps = chunk(params.taps_x, &FORWARD_TAPS);
     let kernel = forward_kernel(blocks, taps, Spacing::of(params.step_x, params.dilation_x), quads, f16);
     let lines = u64::from(params.images) * u64::from(params.out_rows);
@@ -228,21 +229,20 @@ fn grad_kernel(blocks: u32, taps: u32, spacing: Spacing, quads: bool, sums: bool
         .function(generated(&GRAD, &GRAD_TAPS, taps, spacing))
 }
 
-/// Workgroups of one part of the weight gradient's sum.
-pub fn grad_groups(params: &ConvGradParams) -> u64 {
+/// Workgroups of one part of the weight gradient's sum, of at most `rows` rows.
+pub fn grad_groups(params: &ConvGradParams, rows: u32) -> u64 {
     let chunks = params.taps_x.div_ceil(chunk(params.taps_x, &GRAD_TAPS));
     let across = u64::from(params.channels * params.taps_y * chunks).div_ceil(8);
-    across * u64::from(params.m.div_ceil(8 * blocks(params.m))) * u64::from(params.groups)
+    across * u64::from(params.m.div_ceil(8 * blocks(params.m, rows))) * u64::from(params.groups)
 }
 
 /// The weight gradient as a launch. `quads`: four neighbours of dy can be read at once; `sums`: those of dy are wanted. The
 /// operands are f32 or f16, and so is the result; the parts of a split sum stay in f32.
-pub fn grad(params: &ConvGradParams, quads: bool, sums: bool, f16: bool, f16_result: bool) -> Launch {
+pub fn grad(params: &ConvGradParams, quads: bool, sums: bool, f16: [bool; 2], rows: u32) -> Launch {
     let taps = chunk(params.taps_x, &GRAD_TAPS);
     let spacing = Spacing::of(params.step_x, params.dilation_x);
-    let types = [float(f16), float(f16_result)];
-    let kernel = grad_kernel(blocks(params.m), taps, spacing, quads, sums, types);
-    Launch::new(kernel, params, grad_groups(params) * u64::from(params.splits))
+    let kernel = grad_kernel(blocks(params.m, rows), taps, spacing, quads, sums, f16.map(float));
+    Launch::new(kernel, params, grad_groups(params, rows) * u64::from(params.splits))
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {

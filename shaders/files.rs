@@ -103,6 +103,8 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "segments13",
     "single",
     "taps",
+    "tile_quads",
+    "tile_quads_u64",
     "single_narrow",
     "tree",
     "unpack",

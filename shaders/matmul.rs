@@ -44,6 +44,8 @@ pub struct Quads {
     pub c: bool,
     /// The sums of A's rows are wanted.
     pub row_sums: bool,
+    /// The most rows that a workgroup may own: 16 or 32.
+    pub rows: u32,
 }
 
 impl Quads {
@@ -52,7 +54,7 @@ impl Quads {
         match m {
             0..=8 if self.a_along_k => 1,
             9..=16 if self.a_along_k => 2,
-            _ => 4,
+            _ => self.rows as usize / 8,
         }
     }
 }
@@ -88,8 +90,8 @@ pub(crate) fn variants() -> Vec<Kernel> {
     let all = [false, true];
     for (b_along_k, c, row_sums) in all.iter().flat_map(|b| all.iter().flat_map(move |c| all.map(|s| (*b, *c, s)))) {
         for (operand, result) in [("f32", "f32"), ("f16", "f16"), ("f16", "f32")] {
-            for (a_along_k, blocks) in [(true, 1), (true, 2), (true, 4), (false, 4)] {
-                let quads = Quads { a_along_k, b_along_k, c, row_sums };
+            for (a_along_k, blocks) in [(true, 1), (true, 2), (true, 4), (false, 2), (false, 4)] {
+                let quads = Quads { a_along_k, b_along_k, c, row_sums, rows: 32 };
                 variants.push(kernel(quads, blocks, operand, result, false));
                 if operand == "f32" {
                     variants.push(kernel(quads, blocks, operand, result, true));

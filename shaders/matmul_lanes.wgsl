@@ -5,7 +5,7 @@
 // k the lanes hold the rows' ks between them and hand them round by broadcasts; there is no workgroup memory and no
 // barrier. Rows and columns beyond the last repeat it and are not stored. Each sum runs over k in ascending order.
 //
-// A_ALONG_K: neighbours in A are neighbours along k, else along rows (BLOCKS is 4 then). B_ALONG_K: likewise, else along
+// A_ALONG_K: neighbours in A are neighbours along k, else along rows (BLOCKS is 2 or 4 then). B_ALONG_K: likewise, else along
 // columns. C_QUADS: four columns of C are stored at once.
 // Strides, offsets and k are multiples of 4, apart from those that are 1.
 //
@@ -70,6 +70,26 @@ fn add_columns(sum0: ptr<function, Rows>, sum1: ptr<function, Rows>, sum2: ptr<f
     add_lower(sum3, subgroupBroadcast(h0, 7u), subgroupBroadcast(h1, 7u), subgroupBroadcast(h2, 7u), subgroupBroadcast(h3, 7u), b);
 }
 
+// Lane l holds four ks of rows 2l and 2l + 1.
+fn add_pairs(sum0: ptr<function, Rows>, sum1: ptr<function, Rows>, even: vec4<f32>, odd: vec4<f32>, b: Step) {
+    (*sum0).r0 = chain((*sum0).r0, subgroupBroadcast(even, 0u), b);
+    (*sum0).r1 = chain((*sum0).r1, subgroupBroadcast(odd, 0u), b);
+    (*sum0).r2 = chain((*sum0).r2, subgroupBroadcast(even, 1u), b);
+    (*sum0).r3 = chain((*sum0).r3, subgroupBroadcast(odd, 1u), b);
+    (*sum0).r4 = chain((*sum0).r4, subgroupBroadcast(even, 2u), b);
+    (*sum0).r5 = chain((*sum0).r5, subgroupBroadcast(odd, 2u), b);
+    (*sum0).r6 = chain((*sum0).r6, subgroupBroadcast(even, 3u), b);
+    (*sum0).r7 = chain((*sum0).r7, subgroupBroadcast(odd, 3u), b);
+    (*sum1).r0 = chain((*sum1).r0, subgroupBroadcast(even, 4u), b);
+    (*sum1).r1 = chain((*sum1).r1, subgroupBroadcast(odd, 4u), b);
+    (*sum1).r2 = chain((*sum1).r2, subgroupBroadcast(even, 5u), b);
+    (*sum1).r3 = chain((*sum1).r3, subgroupBroadcast(odd, 5u), b);
+    (*sum1).r4 = chain((*sum1).r4, subgroupBroadcast(even, 6u), b);
+    (*sum1).r5 = chain((*sum1).r5, subgroupBroadcast(odd, 6u), b);
+    (*sum1).r6 = chain((*sum1).r6, subgroupBroadcast(even, 7u), b);
+    (*sum1).r7 = chain((*sum1).r7, subgroupBroadcast(odd, 7u), b);
+}
+
 fn add_upper(sum: ptr<function, Rows>, x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>, b: Step) {
     (*sum).r0 = chain((*sum).r0, vec4<f32>(x0.x, x1.x, x2.x, x3.x), b);
     (*sum).r1 = chain((*sum).r1, vec4<f32>(x0.y, x1.y, x2.y, x3.y), b);
@@ -116,7 +136,7 @@ fn main(
     let a2 = a_base + min(tile_row + 16u + lane, last_row) * params.a_row;
     let a3 = a_base + min(tile_row + 24u + lane, last_row) * params.a_row;
     if (!A_ALONG_K) {
-        a0 = a_base + min(tile_row + 4u * lane, last_row & ~3u);
+        a0 = a_base + min(tile_row + BLOCKS * lane, last_row & ~(BLOCKS - 1u));
     }
     let column = tile_column + 4u * lane;
     let last_column = params.n - 1u;
@@ -183,6 +203,15 @@ fn main(
                     sums3 += held3;
                 }
             }
+        } else if (BLOCKS == 2u) {
+            let h0 = load_pair(a0 + ka);
+            let h1 = load_pair(a0 + ka + params.a_k);
+            let h2 = load_pair(a0 + ka + 2u * params.a_k);
+            let h3 = load_pair(a0 + ka + 3u * params.a_k);
+            add_pairs(&sum0, &sum1, vec4<f32>(h0.x, h1.x, h2.x, h3.x), vec4<f32>(h0.y, h1.y, h2.y, h3.y), step);
+            if (ROW_SUMS) {
+                sums0 += vec4<f32>((h0 + h1) + (h2 + h3), 0.0, 0.0);
+            }
         } else {
             let h0 = load_a(a0 + ka);
             let h1 = load_a(a0 + ka + params.a_k);
@@ -224,11 +253,13 @@ fn main(
                 store_sum(tile_row + 24u + lane, first, sums3.x + sums3.y + sums3.z + sums3.w);
             }
         } else {
-            let row = tile_row + 4u * lane;
+            let row = tile_row + BLOCKS * lane;
             store_sum(row, first, sums0.x);
             store_sum(row + 1u, first, sums0.y);
-            store_sum(row + 2u, first, sums0.z);
-            store_sum(row + 3u, first, sums0.w);
+            if (BLOCKS > 2u) {
+                store_sum(row + 2u, first, sums0.z);
+                store_sum(row + 3u, first, sums0.w);
+            }
         }
     }
 }

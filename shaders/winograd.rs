@@ -41,8 +41,9 @@ impl Tile {
         }
     }
 
-    fn kernel(self, file: &'static str, storage: Storage) -> Kernel {
-        Kernel::new(file).alias("T", storage.wgsl()).part(self.part("winograd2", "winograd4"))
+    fn kernel(self, file: &'static str, access: Access) -> Kernel {
+        let quads = if access.int64 { "tile_quads_u64" } else { "tile_quads" };
+        Kernel::new(file).alias("T", access.storage.wgsl()).part(self.part("winograd2", "winograd4")).part(quads)
     }
 
     fn stored(self, kernel: Kernel) -> Kernel {
@@ -52,6 +53,15 @@ impl Tile {
     fn loaded(self, kernel: Kernel) -> Kernel {
         kernel.part(self.part("winograd2_load", "winograd4_load"))
     }
+}
+
+/// How the transforms reach memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// What images and weights are stored as.
+    pub storage: Storage,
+    /// Whether tiles are read and written as 64-bit integers: faster where each component is a load of its own.
+    pub int64: bool,
 }
 
 params! {
@@ -152,30 +162,30 @@ fn groups(threads: usize) -> u64 {
 }
 
 /// Windows of an image: at each position, `pitch` elements apart, `[rows][channels]`. Bindings: image, tiles.
-pub fn input(tile: Tile, storage: Storage, image: &Image, pitch: usize) -> Launch {
+pub fn input(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
     let params = image.params(pitch);
-    Launch::new(input_kernel(tile, storage), &params, groups(params.count as usize))
+    Launch::new(input_kernel(tile, access), &params, groups(params.count as usize))
 }
 
-fn input_kernel(tile: Tile, storage: Storage) -> Kernel {
-    let kernel = tile.stored(tile.kernel("winograd_input", storage));
+fn input_kernel(tile: Tile, access: Access) -> Kernel {
+    let kernel = tile.stored(tile.kernel("winograd_input", access));
     kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_forward")
 }
 
 /// The results' gradients, laid out as by [`input`]. Bindings: image, tiles.
-pub fn gradient(tile: Tile, storage: Storage, image: &Image, pitch: usize) -> Launch {
+pub fn gradient(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
     let params = image.params(pitch);
-    Launch::new(gradient_kernel(tile, storage), &params, groups(params.count as usize))
+    Launch::new(gradient_kernel(tile, access), &params, groups(params.count as usize))
 }
 
-fn gradient_kernel(tile: Tile, storage: Storage) -> Kernel {
-    let kernel = tile.stored(tile.kernel("winograd_input", storage));
+fn gradient_kernel(tile: Tile, access: Access) -> Kernel {
+    let kernel = tile.stored(tile.kernel("winograd_input", access));
     kernel.part(tile.part("winograd2_block", "winograd4_block")).part("winograd_backward")
 }
 
 /// Products, laid out as by [`input`], back to images; `bias` is the offset of one value per channel. Bindings: tiles, image,
 /// biases or image.
-pub fn output(tile: Tile, storage: Storage, image: &Image, pitch: usize, bias: Option<usize>, relu: bool) -> Launch {
+pub fn output(tile: Tile, access: Access, image: &Image, pitch: usize, bias: Option<usize>, relu: bool) -> Launch {
     let quads = tile == Tile::Four && image.size[1].is_multiple_of(4) && image.offset.is_multiple_of(4);
     let params = ImageParams {
         bias: u32::from(bias.is_some()),
@@ -184,11 +194,11 @@ pub fn output(tile: Tile, storage: Storage, image: &Image, pitch: usize, bias: O
         count: (image.images * image.tiles[0] * image.tiles[1] * image.channels / 4) as u32,
         ..image.params(pitch)
     };
-    Launch::new(output_kernel(tile, storage, quads), &params, groups(params.count as usize))
+    Launch::new(output_kernel(tile, access, quads), &params, groups(params.count as usize))
 }
 
-fn output_kernel(tile: Tile, storage: Storage, quads: bool) -> Kernel {
-    let kernel = tile.loaded(tile.kernel("winograd_output", storage));
+fn output_kernel(tile: Tile, access: Access, quads: bool) -> Kernel {
+    let kernel = tile.loaded(tile.kernel("winograd_output", access));
     kernel.part(tile.part("winograd2_out", "winograd4_out")).constant("OUT_QUADS", quads)
 }
 
@@ -197,7 +207,7 @@ fn output_kernel(tile: Tile, storage: Storage, quads: bool) -> Kernel {
 /// weight, tiles.
 pub fn weight(
     tile: Tile,
-    storage: Storage,
+    access: Access,
     outputs: usize,
     inputs: usize,
     turned: bool,
@@ -216,11 +226,11 @@ pub fn weight(
         weight_offset: offset as u32,
         step: (pitch / 4) as u32,
     };
-    Launch::new(weight_kernel(tile, storage), &params, groups(count))
+    Launch::new(weight_kernel(tile, access), &params, groups(count))
 }
 
-fn weight_kernel(tile: Tile, storage: Storage) -> Kernel {
-    tile.stored(tile.kernel("winograd_weight", storage))
+fn weight_kernel(tile: Tile, access: Access) -> Kernel {
+    tile.stored(tile.kernel("winograd_weight", access))
 }
 
 /// Products `[outputs][inputs]` of each position's each part, `pitch` elements apart, to the gradient of a weight
@@ -229,7 +239,7 @@ fn weight_kernel(tile: Tile, storage: Storage) -> Kernel {
 /// weight.
 pub fn weight_grad(
     tile: Tile,
-    storage: Storage,
+    access: Access,
     outputs: usize,
     inputs: usize,
     (parts, pitch): (usize, usize),
@@ -248,25 +258,26 @@ pub fn weight_grad(
         step: (parts * pitch / 4) as u32,
     };
     let threads = count + if bias { outputs } else { 0 };
-    Launch::new(weight_grad_kernel(tile, storage), &params, groups(threads))
+    Launch::new(weight_grad_kernel(tile, access), &params, groups(threads))
 }
 
-fn weight_grad_kernel(tile: Tile, storage: Storage) -> Kernel {
-    tile.loaded(tile.kernel("winograd_weight_grad", storage))
+fn weight_grad_kernel(tile: Tile, access: Access) -> Kernel {
+    tile.loaded(tile.kernel("winograd_weight_grad", access))
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {
     let mut variants = Vec::new();
     for tile in [Tile::Two, Tile::Four] {
-        for storage in [Storage::F32, Storage::F16] {
+        for (storage, int64) in [Storage::F32, Storage::F16].into_iter().flat_map(|s| [(s, false), (s, true)]) {
+            let access = Access { storage, int64 };
             // Tiles of two are never stored by fours.
             let quads: &[bool] = if tile == Tile::Two { &[false] } else { &[false, true] };
-            variants.extend(quads.iter().map(|quads| output_kernel(tile, storage, *quads)));
+            variants.extend(quads.iter().map(|quads| output_kernel(tile, access, *quads)));
             variants.extend([
-                input_kernel(tile, storage),
-                gradient_kernel(tile, storage),
-                weight_kernel(tile, storage),
-                weight_grad_kernel(tile, storage),
+                input_kernel(tile, access),
+                gradient_kernel(tile, access),
+                weight_kernel(tile, access),
+                weight_grad_kernel(tile, access),
             ]);
         }
     }

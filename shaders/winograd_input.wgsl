@@ -5,7 +5,7 @@
 //! use: index winograd_params winograd_pixel
 
 @group(0) @binding(0) var<storage, read_write> image: array<T>;
-@group(0) @binding(1) var<storage, read_write> tiles: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> tiles: array<TileQuad>;
 
 @compute @workgroup_size(64)
 fn main(

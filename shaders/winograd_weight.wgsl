@@ -6,7 +6,7 @@
 //! use: index
 
 @group(0) @binding(0) var<storage, read_write> weight: array<T>;
-@group(0) @binding(1) var<storage, read_write> tiles: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> tiles: array<TileQuad>;
 
 struct Params {
     count: u32, // threads: an inner channel and four columns each

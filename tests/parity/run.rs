@@ -46,6 +46,8 @@ pub fn devices() -> &'static Devices {
             .map(|algorithm| {
                 let device = open(Options::new());
                 plan::pin(&device, Some(algorithm));
+                // The other devices have the rows that suit this processor.
+                plan::pin_rows(&device, 48 - plan::tile_rows(&device)).unwrap();
                 (algorithm, device)
             })
             .to_vec(),

@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch_planned;
 use crate::ops::conv::Conv2dOptions;
-use crate::plan::Direction;
+use crate::plan::{self, Direction};
 use crate::tensor::Tensor;
 
 /// A convolution.
@@ -151,9 +151,10 @@ impl Direct {
             image_offset: image.offset,
             ..ConvGradParams::default()
         };
-        let splits =
-            splits(x.device(), conv::grad_groups(&params), lines.saturating_mul(ow as u32)).clamp(1, lines.max(1));
         let (device, dtype) = (x.device(), x.dtype());
+        let tall = plan::tile_rows(device);
+        let splits =
+            splits(device, conv::grad_groups(&params, tall), lines.saturating_mul(ow as u32)).clamp(1, lines.max(1));
         let part = if splits > 1 { DType::F32 } else { dtype };
         let rows = groups * splits as usize;
         let dw = Tensor::empty(device, [rows, self.outputs, self.inputs * r * s], part, OP)?;
@@ -168,7 +169,7 @@ impl Direct {
         };
         let quads = ow.is_multiple_of(4) && dy_window.offset.is_multiple_of(4);
         let f16 = |dtype| dtype == DType::F16;
-        let launch = conv::grad(&params, quads, bias, f16(dtype), f16(part));
+        let launch = conv::grad(&params, quads, bias, [f16(dtype), f16(part)], tall);
         let sums = sums.map_or(c.binding, |sums| sums.binding);
         launch_planned(device, &launch, &[dy_window.binding, image.binding, c.binding, sums])?;
         let whole = |parts: Tensor, shape: &[usize]| -> Result<Tensor> {
@@ -197,7 +198,7 @@ fn launch(params: ConvParams, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>
     };
     let four = [params.out_columns, params.c_offset, params.c_row, params.c_y];
     let quads = params.c_x == 1 && four.iter().all(|size| size.is_multiple_of(4));
-    let launch = conv::forward(&params, quads, x.dtype() == DType::F16);
+    let launch = conv::forward(&params, quads, x.dtype() == DType::F16, plan::tile_rows(x.device()));
     let bias = bias.map_or(c.binding, |bias| bias.binding);
     let bindings = [a.binding, image.binding, c.binding, bias, c.binding, c.binding];
     launch_planned(x.device(), &launch, &bindings)

@@ -81,7 +81,7 @@ impl Product<'_> {
         if !a_along_k && self.m < 16 {
             return None;
         }
-        Some(Quads { a_along_k, b_along_k, c: four(&[self.n]), row_sums: false })
+        Some(Quads { a_along_k, b_along_k, c: four(&[self.n]), row_sums: false, rows: plan::tile_rows(device) })
     }
 
     /// Launches it into `out`, `batches * splits` results of `[m, n]`, `pitch` elements apart; `sums`, `[batches * splits, m]`, get

@@ -1,7 +1,7 @@
 //! 3x3 convolution of stride 1 by Winograd's algorithm: transforms around a batched product.
 
 use kiln_gpu::Device;
-use kiln_shaders::winograd::{self, Image, Tile};
+use kiln_shaders::winograd::{self, Access, Image, Tile};
 use kiln_shaders::{Launch, Storage};
 
 use super::lanes;
@@ -31,8 +31,9 @@ pub(crate) struct Winograd {
 /// from there, and the memory they need stays small.
 const CHUNK: u64 = 32 << 20;
 
-fn storage(tensor: &Tensor) -> Storage {
-    if tensor.dtype() == DType::F16 { Storage::F16 } else { Storage::F32 }
+fn access(tensor: &Tensor) -> Access {
+    let storage = if tensor.dtype() == DType::F16 { Storage::F16 } else { Storage::F32 };
+    Access { storage, int64: lanes(tensor.device()) && tensor.device().info().features.int64 }
 }
 
 /// Elements from position to position of transformed tiles, for `[rows, columns]` at each. A thread touches all positions at
@@ -156,21 +157,20 @@ impl Winograd {
         let u = positions(tile, x, from, to)?;
         let window = weight.window();
         let offset = window.offset as usize;
-        let launch =
-            winograd::weight(tile, storage(weight), self.outputs, self.inputs, turned, offset, pitch(from, to));
+        let launch = winograd::weight(tile, access(weight), self.outputs, self.inputs, turned, offset, pitch(from, to));
         run(&launch, x, &[window, u.window()])?;
         for (first, images) in self.chunks(x, results) {
             let part = x.narrow(0, first, images)?;
             let image = self.image(from, size, results, padding, &part);
             let rows = image.rows();
             let v = positions(tile, x, rows, from)?;
-            run(&winograd::input(tile, storage(x), &image, pitch(rows, from)), x, &[part.window(), v.window()])?;
+            run(&winograd::input(tile, access(x), &image, pitch(rows, from)), x, &[part.window(), v.window()])?;
             let m = products(&v, &u, rows, to, from, [(from, 1), (1, to)]).parts(false, pitch(rows, to))?;
             let part = out.narrow(0, first, images)?;
             let image = self.image(to, results, results, [0, 0], &part);
             let bias = bias.map(Tensor::window);
             let offset = bias.map(|bias| bias.offset as usize);
-            let launch = winograd::output(tile, storage(x), &image, m.pitch, offset, relu);
+            let launch = winograd::output(tile, access(x), &image, m.pitch, offset, relu);
             run(&launch, x, &[m.products.window(), part.window(), bias.unwrap_or(part.window())])?;
         }
         Ok(())
@@ -202,10 +202,10 @@ impl Winograd {
         let image = self.image(self.inputs, self.size, self.out_size, self.padding, x);
         let rows = image.rows();
         let v = positions(tile, x, rows, self.inputs)?;
-        run(&winograd::input(tile, storage(x), &image, pitch(rows, self.inputs)), x, &[x.window(), v.window()])?;
+        run(&winograd::input(tile, access(x), &image, pitch(rows, self.inputs)), x, &[x.window(), v.window()])?;
         let image = self.image(self.outputs, self.out_size, self.out_size, [0, 0], dy);
         let d = positions(tile, x, rows, self.outputs)?;
-        run(&winograd::gradient(tile, storage(dy), &image, pitch(rows, self.outputs)), x, &[dy.window(), d.window()])?;
+        run(&winograd::gradient(tile, access(dy), &image, pitch(rows, self.outputs)), x, &[dy.window(), d.window()])?;
         let product = products(&d, &v, self.outputs, self.inputs, rows, [(1, self.outputs), (1, self.inputs)]);
         let Parts { products: u, sums, splits, pitch } = product.parts(bias, pitch(self.outputs, self.inputs))?;
         let dw = Tensor::empty(x.device(), [self.outputs, self.inputs, 3, 3], x.dtype(), "conv2d_weight_grad")?;
@@ -216,7 +216,7 @@ impl Winograd {
         let offset = from_sums.map_or(0, |(db, _)| db.window().offset as usize);
         let launch = winograd::weight_grad(
             tile,
-            storage(x),
+            access(x),
             self.outputs,
             self.inputs,
             (splits, pitch),

@@ -1,6 +1,6 @@
 //! Optimizer steps, in place, several parameters in one launch.
 
-use kiln_gpu::{Binding, Device};
+use kiln_gpu::{AdapterClass, Binding, Device};
 use kiln_shaders::optim::{self as kernels, AdamParams, Optimizer, RmspropParams, Segment, SgdParams};
 
 use crate::dtype::DType;
@@ -135,6 +135,10 @@ fn filled<'a>(windows: &[Window<'a>], table: usize) -> Vec<Binding<'a>> {
 /// The elements of an optimizer's state for each block of 1,024 of its parameters.
 pub(super) const STATE_BLOCK: usize = 1024;
 
+/// On a processor every lane tests the case of each binding for each access. So from this many blocks on a launch of four
+/// tensors or more takes longer than two launches.
+const FEW_BLOCKS: usize = 256;
+
 /// Launches as many updates at a time as there are bindings for, and as one binding holds the state of, which has `state_block`
 /// elements for each block of the parameters, or with 0 is the same for all. `plan` gets the segments and the first state block.
 pub(super) fn in_batches(
@@ -151,6 +155,7 @@ pub(super) fn in_batches(
         pairs.extend(update.parameter.parts()?.into_iter().zip(gradient.parts()?));
     }
     let capacity = kernels::capacity(optimizer, device.info().limits.storage_buffers as usize);
+    let software = device.info().class == AdapterClass::Software;
     let mut rest = &pairs[..];
     let mut block = 0;
     while let Some((first, _)) = rest.first() {
@@ -158,7 +163,7 @@ pub(super) fn in_batches(
         let (mut count, mut blocks) = (0, 0);
         for (parameter, _) in rest.iter().take(capacity) {
             let more = blocks + kernels::state_groups(parameter.numel());
-            if count > 0 && more > most_blocks {
+            if count > 0 && more > most_blocks || software && count >= 3 && more > FEW_BLOCKS {
                 break;
             }
             (count, blocks) = (count + 1, more);
