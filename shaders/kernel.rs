@@ -83,6 +83,8 @@ pub(crate) enum Item {
 #[derive(Clone)]
 pub struct Kernel {
     file: &'static str,
+    /// The text, where it is not one of the embedded files.
+    text: Option<&'static str>,
     used: u8,
     inline: [Option<Item>; INLINE],
     spilled: Vec<Item>,
@@ -91,7 +93,14 @@ pub struct Kernel {
 impl Kernel {
     /// The kernel of `shaders/{file}.wgsl`, with an empty header. Whether the file exists is seen by [`link`](crate::link).
     pub fn new(file: &'static str) -> Kernel {
-        Kernel { file, used: 0, inline: [const { None }; INLINE], spilled: Vec::new() }
+        Kernel { file, text: None, used: 0, inline: [const { None }; INLINE], spilled: Vec::new() }
+    }
+
+    /// A kernel of a program's own: its text, and a name for errors and profiles. The text is linked like the embedded files: it may
+    /// name parts in a `//! use:` line, declares its buffers in lines that start with `@group(0)`, its parameters in
+    /// `struct Params`, and its entry point as `main`.
+    pub fn from_wgsl(name: &'static str, wgsl: &'static str) -> Kernel {
+        Kernel { text: Some(wgsl), ..Kernel::new(name) }
     }
 
     /// Adds `const {name} = {value};` to the header.
@@ -117,6 +126,11 @@ impl Kernel {
     /// The file's name, without folder and ending.
     pub fn file(&self) -> &'static str {
         self.file
+    }
+
+    /// Its text, where it is a program's own.
+    pub fn own_text(&self) -> Option<&'static str> {
+        self.text
     }
 
     /// A short name for logs and profiles: the file and the header's constants and aliases,
@@ -151,7 +165,7 @@ impl Kernel {
 
 impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
-        self.file == other.file && self.used == other.used && self.items().eq(other.items())
+        self.file == other.file && self.text == other.text && self.used == other.used && self.items().eq(other.items())
     }
 }
 
@@ -160,6 +174,7 @@ impl Eq for Kernel {}
 impl Hash for Kernel {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.file.hash(state);
+        self.text.hash(state);
         self.items().for_each(|item| item.hash(state));
     }
 }

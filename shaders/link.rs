@@ -177,9 +177,14 @@ impl Linked {
 /// `struct Params` that is not a scalar, a vec2 or a vec4.
 pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
     let file = kernel.file();
-    let text = files::kernel(file)
-        .ok_or_else(|| LinkError::UnknownFile { file: file.to_owned(), known: files::names(files::KERNELS) })?;
-    let path = format!("shaders/{file}.wgsl");
+    let (path, text) = match kernel.own_text() {
+        Some(text) => (format!("{file}.wgsl"), text),
+        None => (
+            format!("shaders/{file}.wgsl"),
+            files::kernel(file)
+                .ok_or_else(|| LinkError::UnknownFile { file: file.to_owned(), known: files::names(files::KERNELS) })?,
+        ),
+    };
     let mut parts = Vec::new();
     for item in kernel.items() {
         if let Item::Part(part) = item {
@@ -238,7 +243,7 @@ fn header(kernel: &Kernel) -> Result<String, LinkError> {
     let file = kernel.file();
     let mut names: Vec<&'static str> = Vec::new();
     let mut text = String::new();
-    let mut f16 = false;
+    let mut f16 = kernel.own_text().is_some_and(mentions_f16);
     for item in kernel.items() {
         if let Item::Constant(name, _) | Item::Alias(name, _) = item {
             if names.contains(name) {
@@ -307,17 +312,16 @@ fn directive<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
         .flat_map(str::split_whitespace)
 }
 
-/// The size of `struct Params`, if `text` declares it, by WGSL's layout rules.
+/// The size of `struct Params`, if `text` declares it at the start of a line, by WGSL's layout rules.
 fn params_size(path: &str, text: &str) -> Result<Option<u32>, LinkError> {
-    let mut lines = text.lines().skip_while(|line| !line.starts_with("struct Params"));
-    if lines.next().is_none() {
-        return Ok(None);
-    }
+    let lines = text.lines().skip_while(|line| !line.starts_with("struct Params"));
+    let code: String = lines.map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect();
+    let Some((_, fields)) = code.split_once('{') else { return Ok(None) };
+    let fields = fields.split_once('}').map_or(fields, |(fields, _)| fields);
     let (mut size, mut align) = (0u32, 4u32);
-    for line in lines.take_while(|line| !line.starts_with('}')) {
-        let line = line.split_once("//").map_or(line, |(code, _)| code);
-        let Some((field, ty)) = line.split_once(':') else { continue };
-        let ty = ty.trim().trim_end_matches(',');
+    for field in fields.split(',') {
+        let Some((field, ty)) = field.split_once(':') else { continue };
+        let ty = ty.trim();
         let bytes = match ty {
             "u32" | "i32" | "f32" => 4,
             "vec2<u32>" | "vec2<i32>" | "vec2<f32>" => 8,

@@ -220,6 +220,16 @@ pub enum Error {
         /// The class.
         class: String,
     },
+    /// A class that was asked for has no folder.
+    #[error("{folder}: has no folder {class:?}; its classes are {known}")]
+    MissingClass {
+        /// The folder.
+        folder: String,
+        /// The class that was asked for.
+        class: String,
+        /// The classes that there are.
+        known: String,
+    },
 
     /// A CSV file that is not a list of paths and labels.
     #[error("{file}, line {line}: {message}")]

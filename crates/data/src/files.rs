@@ -24,13 +24,14 @@ pub struct ReadOptions {
     grey: bool,
     test_fraction: f64,
     seed: u64,
+    classes: Option<Vec<String>>,
 }
 
 impl ReadOptions {
     /// RGB images whose shorter side becomes `size` pixels and of which the `size` by `size` pixels in the middle are taken, unless
     /// [`Dataset::transforms`] says otherwise. Where there is no test part, a fifth of each class becomes it, by seed 0.
     pub fn new(size: usize) -> ReadOptions {
-        ReadOptions { size, grey: false, test_fraction: 0.2, seed: 0 }
+        ReadOptions { size, grey: false, test_fraction: 0.2, seed: 0, classes: None }
     }
 
     /// Grey images of one channel.
@@ -49,6 +50,17 @@ impl ReadOptions {
     pub fn seed(mut self, seed: u64) -> ReadOptions {
         self.seed = seed;
         self
+    }
+
+    /// Of a folder of class folders, takes only these classes; the others are not looked at. All unless called.
+    pub fn classes(mut self, classes: impl IntoIterator<Item = impl Into<String>>) -> ReadOptions {
+        self.classes = Some(classes.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The classes that are wanted; `None`: all.
+    pub(crate) fn wanted(&self) -> Option<&[String]> {
+        self.classes.as_deref()
     }
 
     /// A dataset of these files.

@@ -27,7 +27,7 @@ const LITTER: [&str; 2] = ["Thumbs.db", "desktop.ini"];
 ///
 /// # Errors
 ///
-/// [`Error::NoClasses`], [`Error::OneClass`], [`Error::EmptyClass`], [`Error::UnknownClass`], [`Error::Io`] for a folder that cannot
+/// [`Error::NoClasses`], [`Error::OneClass`], [`Error::EmptyClass`], [`Error::UnknownClass`], [`Error::MissingClass`], [`Error::Io`] for a folder that cannot
 /// be listed, [`Error::Transforms`] for a size that images cannot have, [`Error::Fraction`].
 pub fn read_folder(dir: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits> {
     let dir = dir.as_ref();
@@ -50,6 +50,13 @@ fn part(dir: &Path, known: Option<&[String]>, options: &ReadOptions) -> Result<D
         if path.is_dir() {
             folders.insert(name, path);
         }
+    }
+    if let Some(wanted) = options.wanted() {
+        if let Some(class) = wanted.iter().find(|class| !folders.contains_key(*class)) {
+            let known = folders.keys().cloned().collect::<Vec<_>>().join(", ");
+            return Err(Error::MissingClass { folder: folder(), class: class.clone(), known });
+        }
+        folders.retain(|name, _| wanted.contains(name));
     }
     let classes: Vec<String> = match known {
         Some(classes) => classes.to_vec(),

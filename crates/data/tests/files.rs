@@ -97,6 +97,20 @@ fn files_have_names_and_a_class_may_be_cut() {
 }
 
 #[test]
+fn classes_that_are_not_wanted_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    write_classes(dir.path(), &["cat", "dog", "owl"], 4);
+    fs::create_dir(dir.path().join("empty")).unwrap();
+    let data = read_folder(dir.path(), &options().classes(["owl", "cat"])).unwrap();
+    assert_eq!((data.train.classes(), data.train.len()), (&["cat".to_string(), "owl".to_string()][..], 6));
+    assert_eq!(labels(&data.test), [0, 1]);
+    assert_eq!(
+        message(read_folder(dir.path(), &options().classes(["owl", "bat"]))),
+        format!("{}: has no folder \"bat\"; its classes are cat, dog, empty, owl", dir.path().display())
+    );
+}
+
+#[test]
 fn parts_that_are_there_are_taken() {
     for test in ["val", "valid", "validation", "test"] {
         let dir = tempfile::tempdir().unwrap();

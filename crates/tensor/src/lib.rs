@@ -19,6 +19,7 @@
 
 pub mod ceiling;
 mod contract;
+pub mod custom;
 mod dtype;
 mod error;
 mod launch;
