@@ -6,7 +6,7 @@ use std::process::Command;
 use kiln::data::{FashionMnist, Splits};
 use kiln::gpu::Device;
 use kiln::nn::{Adam, Init, Module, Schedule};
-use kiln::train::{Feed, FitOptions, Length, Silent, fit};
+use kiln::train::{Feed, Length, Trainer};
 use kiln::vision::lenet5;
 
 /// The bits of every parameter after 50 steps, each with its name.
@@ -19,8 +19,8 @@ fn train(seed: u64, workers: usize) -> Vec<(String, Vec<u32>)> {
     let model = lenet5(&device, Init::seed(seed), 10).unwrap();
     let mut optim = Adam::new(model.parameters(), 1e-3);
     let feed = Feed::new(&device).batch(32).workers(workers);
-    let options = FitOptions::new(Length::Steps(50)).seed(seed).schedule(Schedule::cosine(5));
-    fit(&model, &mut optim, &data, &feed, &options, &mut Silent).unwrap();
+    let trainer = Trainer::new(Length::Steps(50)).seed(seed).schedule(Schedule::cosine(5));
+    trainer.run(&model, &mut optim, &data, &feed, &mut ()).unwrap();
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
     let parameters = model.parameters();
     parameters.iter().map(|(name, parameter)| (name.to_string(), bits(parameter.value().to_vec().unwrap()))).collect()

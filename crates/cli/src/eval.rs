@@ -22,13 +22,14 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
         );
     }
     let feed = Feed::new(&device).batch(args.batch as usize).normalize(trained.normalize);
-    let metrics = evaluate(&*trained.model, &splits.test, &feed)?;
+    let evaluation = evaluate(&*trained.model, &splits.test, &feed)?;
     devices::keep_pipelines(&device);
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&metrics)?)?;
+        let (accuracy, loss, samples) = (evaluation.top1, evaluation.loss, evaluation.samples);
+        writeln!(out, "{}", serde_json::json!({ "loss": loss, "accuracy": accuracy, "samples": samples }))?;
     } else {
-        let (accuracy, loss, samples) = (100.0 * metrics.accuracy, metrics.loss, metrics.samples);
+        let (accuracy, loss, samples) = (100.0 * evaluation.top1, evaluation.loss, evaluation.samples);
         writeln!(out, "accuracy {accuracy:.2} %, loss {loss:.4}, on {samples} images")?;
     }
     Ok(())

@@ -1,16 +1,15 @@
 //! Measuring GPU time in the middle of a run.
 
 use kiln_gpu::{Device, GpuError, Profile};
-use kiln_train::{EpochMetrics, Error, Observer, Progress, Report, Result, Run};
+use kiln_train::{Error, Flow, Hook, Result};
 
 /// The first step that is measured: before it, kernels are compiled and memory is found.
 const FIRST: u64 = 3;
 /// How many steps are measured.
 const STEPS: u64 = 20;
 
-/// Shows progress, and measures some steps on the way.
+/// Measures some steps on the way.
 pub(crate) struct Profiled {
-    progress: Progress,
     device: Device,
     open: bool,
     profile: Option<Profile>,
@@ -18,11 +17,11 @@ pub(crate) struct Profiled {
 
 impl Profiled {
     /// Fails where the adapter cannot measure time.
-    pub(crate) fn new(progress: Progress, device: &Device) -> std::result::Result<Profiled, GpuError> {
+    pub(crate) fn new(device: &Device) -> std::result::Result<Profiled, GpuError> {
         if !device.info().features.timestamps {
             return Err(GpuError::NoTimestamps { adapter: device.info().name.clone() });
         }
-        Ok(Profiled { progress, device: device.clone(), open: false, profile: None })
+        Ok(Profiled { device: device.clone(), open: false, profile: None })
     }
 
     /// What was measured, whether or not the run was long enough for all of it.
@@ -40,12 +39,8 @@ impl Profiled {
     }
 }
 
-impl Observer for Profiled {
-    fn start(&mut self, run: &Run) {
-        self.progress.start(run);
-    }
-
-    fn before_step(&mut self, step: u64) -> Result<()> {
+impl Hook for Profiled {
+    fn before_step(&mut self, step: u64) -> Result<Flow> {
         let gpu = |error: GpuError| Error::Tensor(error.into());
         if step == FIRST {
             self.device.start_profile().map_err(gpu)?;
@@ -53,18 +48,6 @@ impl Observer for Profiled {
         } else if step == FIRST + STEPS {
             self.close().map_err(gpu)?;
         }
-        Ok(())
-    }
-
-    fn report(&mut self, report: &Report) {
-        self.progress.report(report);
-    }
-
-    fn epoch(&mut self, metrics: &EpochMetrics) {
-        self.progress.epoch(metrics);
-    }
-
-    fn finish(&mut self) {
-        self.progress.finish();
+        Ok(Flow::Continue)
     }
 }

@@ -20,6 +20,8 @@ pub struct Batch {
     pub shape: [usize; 4],
     /// The label of each image.
     pub labels: Vec<u32>,
+    /// The place of each image in its dataset.
+    pub samples: Vec<usize>,
     /// What a GPU is to do to each image; empty where the dataset's transforms leave nothing to it.
     pub adjust: Vec<Adjust>,
     /// How a GPU is to mix each image with another, if it is.
@@ -335,6 +337,7 @@ impl Maker {
             images: Vec::new(),
             shape: [samples, shape[0], shape[1], shape[2]],
             labels: Vec::with_capacity(samples),
+            samples: Vec::with_capacity(samples),
             adjust: Vec::new(),
             mix: None,
             epoch,
@@ -358,6 +361,7 @@ impl Maker {
             match (read, unreadable) {
                 (Ok((label, adjust)), _) => {
                     batch.labels.push(label);
+                    batch.samples.push(sample);
                     if dataset.adjusts() {
                         batch.adjust.push(adjust);
                     }

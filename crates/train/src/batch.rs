@@ -1,6 +1,6 @@
 //! Batches on the GPU.
 
-use kiln_data::{Adjust, Batch, Mix};
+use kiln_data::{Adjust, Batch, Dataset, Loader, Mix, Unreadable};
 use kiln_tensor::ops::image::{ADJUST_LEN, ImageMix};
 use kiln_tensor::{Device, Tensor};
 
@@ -153,18 +153,30 @@ impl Normalize {
 }
 
 /// How samples reach the model: which device, how many at a time, how normalised, by how many threads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Feed {
     pub(crate) device: Device,
     pub(crate) batch: usize,
     pub(crate) workers: usize,
     pub(crate) normalize: Normalize,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl Feed {
-    /// Batches of 64 from 0 to 1, read by one thread.
+    /// Batches of 64 from 0 to 1, read by one thread. A sample that cannot be read is an error.
     pub fn new(device: &Device) -> Feed {
-        Feed { device: device.clone(), batch: 64, workers: 1, normalize: Normalize::default() }
+        Feed {
+            device: device.clone(),
+            batch: 64,
+            workers: 1,
+            normalize: Normalize::default(),
+            unreadable: Unreadable::Fail,
+        }
+    }
+
+    /// A loader of a dataset with these settings.
+    pub fn loader(&self, data: &Dataset) -> Loader {
+        data.loader(self.batch).workers(self.workers).unreadable(self.unreadable)
     }
 
     /// The samples in a batch.
@@ -185,6 +197,13 @@ impl Feed {
     #[must_use]
     pub fn normalize(mut self, normalize: Normalize) -> Feed {
         self.normalize = normalize;
+        self
+    }
+
+    /// What is done about samples that cannot be read; see [`Loader::unreadable`].
+    #[must_use]
+    pub fn unreadable(mut self, unreadable: Unreadable) -> Feed {
+        self.unreadable = unreadable;
         self
     }
 }

@@ -50,6 +50,14 @@ pub enum Error {
         /// The system's words.
         source: io::Error,
     },
+    /// A hook failed in its own way.
+    #[error("{hook}: {source}")]
+    Hook {
+        /// Its name.
+        hook: &'static str,
+        /// What it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A weights file's text about its model that is not understood.
     #[error("{what} in the weights file is {given:?}; needs {needed}: save the weights again with kiln train")]
     Card {
@@ -63,6 +71,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// The error of a hook of one's own.
+    pub fn hook(hook: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Hook { hook, source: source.into() }
+    }
+
     pub(crate) fn argument(what: &'static str, message: impl Into<String>) -> Error {
         Error::Argument { what, message: message.into() }
     }

@@ -6,68 +6,9 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Result;
+use crate::hook::{EpochEnd, Flow, Hook, Run, StepReport};
 use crate::metrics::EpochMetrics;
-
-/// The size of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// All steps.
-    pub steps: u64,
-    /// All epochs, the last of which may be cut short.
-    pub epochs: u64,
-    /// The steps of a whole epoch.
-    pub steps_per_epoch: u64,
-    /// The samples of the training set.
-    pub train_samples: usize,
-    /// The samples of the test set.
-    pub test_samples: usize,
-}
-
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Report {
-    /// The epoch, from 1.
-    pub epoch: u64,
-    /// The steps that are done.
-    pub step: u64,
-    /// The mean loss since the last report.
-    pub loss: f64,
-    /// The part of the samples that were right since the last report.
-    pub accuracy: f64,
-    /// The learning rate of the last step.
-    pub lr: f64,
-    /// Training samples per second in this epoch.
-    pub images_per_s: f64,
-}
-
-/// Follows a run of [`fit`](crate::fit). Each method does nothing unless it is written.
-pub trait Observer {
-    /// The run begins.
-    fn start(&mut self, _run: &Run) {}
-
-    /// Step `step`, from 0, is about to be recorded.
-    ///
-    /// # Errors
-    /// Whatever shall end the run.
-    fn before_step(&mut self, _step: u64) -> Result<()> {
-        Ok(())
-    }
-
-    /// Losses were read.
-    fn report(&mut self, _report: &Report) {}
-
-    /// An epoch is over, evaluation and files included.
-    fn epoch(&mut self, _metrics: &EpochMetrics) {}
-
-    /// The run is over. Not called where it failed.
-    fn finish(&mut self) {}
-}
-
-/// Follows a run without a word.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
-
-impl Observer for Silent {}
+use crate::outcome::Outcome;
 
 /// Between two plain lines within an epoch.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
@@ -100,34 +41,38 @@ impl Progress {
     /// The time that the run will still take, as long as steps take what they took so far.
     fn left(&self, step: u64) -> Option<HumanDuration> {
         let run = self.run?;
-        let per_step = self.started.elapsed().as_secs_f64() / step.max(1) as f64;
+        let made = step.saturating_sub(run.done).max(1);
+        let per_step = self.started.elapsed().as_secs_f64() / made as f64;
         Duration::try_from_secs_f64(per_step * run.steps.saturating_sub(step) as f64).ok().map(HumanDuration)
     }
 }
 
-impl Observer for Progress {
-    fn start(&mut self, run: &Run) {
+impl Hook for Progress {
+    fn start(&mut self, run: &Run) -> Result<()> {
         self.run = Some(*run);
         self.started = Instant::now();
         if let Some(bar) = &self.bar {
             bar.set_length(run.steps);
+            bar.set_position(run.done);
             // The template is a constant that is understood; the default bar is the harmless alternative.
             if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24.cyan/blue} {pos}/{len} {wide_msg}") {
                 bar.set_style(style);
             }
-            bar.set_prefix(format!("epoch 1/{}", run.epochs));
+            bar.set_prefix(format!("epoch {}/{}", run.done / run.steps_per_epoch.max(1) + 1, run.epochs));
             bar.set_message("compiling kernels");
             bar.tick();
         }
+        Ok(())
     }
 
-    fn report(&mut self, report: &Report) {
+    fn report(&mut self, report: &StepReport) -> Result<Flow> {
         let left = self.left(report.step).map(|left| format!("{left:#} left")).unwrap_or_default();
         let words = format!(
-            "loss {:.4}  acc {:.1} %  {:.0} images/s  {left}",
+            "loss {:.4}  acc {:.1} %  {:.0} images/s  {:.0} MiB  {left}",
             report.loss,
             100.0 * report.accuracy,
-            report.images_per_s
+            report.images_per_s,
+            report.memory as f64 / f64::from(1 << 20),
         );
         let (epochs, steps) = self.run.map_or((0, 0), |run| (run.epochs, run.steps));
         if let Some(bar) = &self.bar {
@@ -138,29 +83,43 @@ impl Observer for Progress {
             self.spoke = Some(Instant::now());
             eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}", report.epoch, report.step);
         }
+        Ok(Flow::Continue)
     }
 
-    fn epoch(&mut self, metrics: &EpochMetrics) {
-        let epochs = self.run.map_or(0, |run| run.epochs);
-        let line = format!(
-            "epoch {}/{epochs}: train loss {:.4}, acc {:.2} %; test loss {:.4}, acc {:.2} %; {:.1} s, {:.0} images/s",
-            metrics.epoch,
-            metrics.train_loss,
-            100.0 * metrics.train_acc,
-            metrics.test_loss,
-            100.0 * metrics.test_acc,
-            metrics.seconds,
-            metrics.images_per_s
-        );
+    fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
+        let line = epoch_line(self.run.map_or(0, |run| run.epochs), end.metrics);
         match &self.bar {
             Some(bar) => bar.suspend(|| println!("{line}")),
             None => println!("{line}"),
         }
+        Ok(Flow::Continue)
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, _outcome: &Outcome) -> Result<()> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        Ok(())
     }
+}
+
+/// What a person reads of an epoch.
+fn epoch_line(epochs: u64, metrics: &EpochMetrics) -> String {
+    let part = |what: &str, loss: f64, accuracy: Option<f64>, top5: Option<f64>| {
+        let percent = |name: &str, part: f64| format!(", {name} {:.2} %", 100.0 * part);
+        let accuracy = accuracy.map(|part| percent("acc", part)).unwrap_or_default();
+        let top5 = top5.map(|part| percent("top-5", part)).unwrap_or_default();
+        format!("{what} loss {loss:.4}{accuracy}{top5}; ")
+    };
+    let train = part("train", metrics.train_loss, Some(metrics.train_acc), None);
+    let test =
+        metrics.test_loss.map(|loss| part("test", loss, metrics.test_acc, metrics.test_top5)).unwrap_or_default();
+    let skipped = match metrics.skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} unreadable"),
+    };
+    format!(
+        "epoch {}/{epochs}: {train}{test}{:.1} s, {:.0} images/s{skipped}",
+        metrics.epoch, metrics.seconds, metrics.images_per_s
+    )
 }

@@ -8,8 +8,8 @@ use kiln_data::{Adjust, ColorJitter, Dataset, Mix, Splits, Transforms};
 use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
-    EpochMetrics, Error, Feed, FitOptions, Length, METRICS_FILE, ModelCard, Normalize, Observer, Report, Run, Silent,
-    ToDevice, WEIGHTS_FILE, evaluate, fit,
+    BEST_FILE, EpochEnd, EpochMetrics, Error, Feed, Flow, Hook, Length, METRICS_FILE, ModelCard, Normalize, Outcome,
+    Run, StepReport, Stopped, ToDevice, Trainer, WEIGHTS_FILE, evaluate,
 };
 
 fn device() -> Device {
@@ -155,7 +155,7 @@ fn evaluation_weighs_every_sample_alike() {
     let whole = evaluate(&model, &samples(22), &Feed::new(&device).batch(22)).unwrap();
     // 22 in batches of 5: the last has 2.
     let parts = evaluate(&model, &samples(22), &Feed::new(&device).batch(5).workers(2)).unwrap();
-    assert_eq!((parts.samples, parts.accuracy), (22, whole.accuracy));
+    assert_eq!((parts.samples, parts.top1, &parts.confusion), (22, whole.top1, &whole.confusion));
     assert!((parts.loss - whole.loss).abs() < 1e-6, "{} in parts, {} as a whole", parts.loss, whole.loss);
 
     // By hand, on the processor.
@@ -173,7 +173,8 @@ fn evaluation_weighs_every_sample_alike() {
         hits += usize::from((logits[1] > logits[0]) == (sample.label == 1));
     }
     assert!((whole.loss - loss / 22.0).abs() < 1e-5, "{} and {}", whole.loss, loss / 22.0);
-    assert_eq!(whole.accuracy, hits as f64 / 22.0);
+    assert_eq!(whole.top1, hits as f64 / 22.0);
+    assert_eq!(whole.top5, None);
     let (none, _) = samples(4).split(0.0, 0).unwrap();
     assert_eq!(
         evaluate(&model, &none, &Feed::new(&device)).unwrap_err().to_string(),
@@ -186,31 +187,37 @@ fn evaluation_weighs_every_sample_alike() {
 struct Heard {
     runs: Vec<Run>,
     steps: Vec<u64>,
-    reports: Vec<Report>,
+    reports: Vec<StepReport>,
     epochs: Vec<EpochMetrics>,
-    finished: bool,
+    bests: Vec<bool>,
+    stopped: Option<Stopped>,
 }
 
-impl Observer for Heard {
-    fn start(&mut self, run: &Run) {
+impl Hook for Heard {
+    fn start(&mut self, run: &Run) -> kiln_train::Result<()> {
         self.runs.push(*run);
-    }
-
-    fn before_step(&mut self, step: u64) -> kiln_train::Result<()> {
-        self.steps.push(step);
         Ok(())
     }
 
-    fn report(&mut self, report: &Report) {
+    fn before_step(&mut self, step: u64) -> kiln_train::Result<Flow> {
+        self.steps.push(step);
+        Ok(Flow::Continue)
+    }
+
+    fn report(&mut self, report: &StepReport) -> kiln_train::Result<Flow> {
         self.reports.push(*report);
+        Ok(Flow::Continue)
     }
 
-    fn epoch(&mut self, metrics: &EpochMetrics) {
-        self.epochs.push(*metrics);
+    fn epoch(&mut self, end: &EpochEnd<'_>) -> kiln_train::Result<Flow> {
+        self.epochs.push(*end.metrics);
+        self.bests.push(end.best);
+        Ok(Flow::Continue)
     }
 
-    fn finish(&mut self) {
-        self.finished = true;
+    fn finish(&mut self, outcome: &Outcome) -> kiln_train::Result<()> {
+        self.stopped = Some(outcome.stopped);
+        Ok(())
     }
 }
 
@@ -227,7 +234,7 @@ fn a_run_learns_reports_and_leaves_its_files() {
         mean: vec![0.5, 0.5],
         std: vec![0.25, 0.3],
     };
-    let options = FitOptions::new(Length::Epochs(4))
+    let trainer = Trainer::new(Length::Epochs(4))
         .seed(1)
         .schedule(Schedule::cosine(2))
         .report_every(3)
@@ -235,10 +242,11 @@ fn a_run_learns_reports_and_leaves_its_files() {
         .metadata(card.to_metadata());
     let feed = Feed::new(&device).batch(8);
     let mut heard = Heard::default();
-    let history = fit(&model, &mut optim, &splits(), &feed, &options, &mut heard).unwrap();
+    let outcome = trainer.run(&model, &mut optim, &splits(), &feed, &mut heard).unwrap();
+    let history = outcome.history;
 
     // 50 samples in batches of 8: 7 steps, reports after 3, 6, 7 | 9, 12, 14 | ...
-    let run = Run { steps: 28, epochs: 4, steps_per_epoch: 7, train_samples: 50, test_samples: 22 };
+    let run = Run { steps: 28, epochs: 4, steps_per_epoch: 7, done: 0, train_samples: 50, test_samples: 22 };
     assert_eq!(heard.runs, [run]);
     assert_eq!(heard.steps, (0..28).collect::<Vec<_>>());
     let reported: Vec<(u64, u64)> = heard.reports.iter().map(|report| (report.epoch, report.step)).collect();
@@ -246,35 +254,49 @@ fn a_run_learns_reports_and_leaves_its_files() {
         reported,
         [(1, 3), (1, 6), (1, 7), (2, 9), (2, 12), (2, 14), (3, 15), (3, 18), (3, 21), (4, 24), (4, 27), (4, 28)]
     );
-    assert!(heard.finished && heard.epochs == history);
+    assert_eq!((heard.stopped, outcome.stopped, outcome.steps), (Some(Stopped::Finished), Stopped::Finished, 28));
+    assert_eq!(heard.epochs, history);
     assert!(heard.reports[0].lr > heard.reports[11].lr);
     assert_eq!(optim.lr(), 0.5);
 
     assert_eq!(history.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert!(history[3].train_loss < 0.5 * history[0].train_loss, "{history:?}");
-    assert_eq!(history[3].test_acc, 1.0);
+    assert_eq!(history[3].test_acc, Some(1.0));
     let evaluated = evaluate(&model, &splits().test, &feed).unwrap();
-    assert_eq!((evaluated.loss, evaluated.accuracy), (history[3].test_loss, history[3].test_acc));
+    assert_eq!((Some(evaluated.loss), Some(evaluated.top1)), (history[3].test_loss, history[3].test_acc));
+    assert_eq!(outcome.evaluation.as_ref(), Some(&evaluated));
+    // The first epoch with all right is the best: those after it are no better.
+    let best = history.iter().position(|metrics| metrics.test_acc == Some(1.0)).unwrap();
+    assert_eq!(outcome.best, Some(history[best]));
+    assert_eq!(heard.bests.iter().rposition(|&best| best), Some(best));
 
     let text = fs::read_to_string(out.join(METRICS_FILE)).unwrap();
     let lines: Vec<EpochMetrics> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines, history);
     let first: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text.lines().next().unwrap()).unwrap();
     let keys: Vec<&str> = first.keys().map(String::as_str).collect();
-    let mut expected = ["epoch", "train_loss", "train_acc", "test_loss", "test_acc", "seconds", "images_per_s"];
+    let mut expected = [
+        "epoch",
+        "step",
+        "lr",
+        "train_loss",
+        "train_acc",
+        "test_loss",
+        "test_acc",
+        "seconds",
+        "images_per_s",
+        "skipped",
+        "memory",
+    ];
     expected.sort();
-    assert_eq!(
-        {
-            let mut keys = keys;
-            keys.sort();
-            keys
-        },
-        expected
-    );
+    let mut keys = keys;
+    keys.sort();
+    assert_eq!(keys, expected);
 
     let weights = out.join(WEIGHTS_FILE);
     let file = StateFile::open(&weights).unwrap();
     assert_eq!(ModelCard::from_metadata(file.metadata()).unwrap(), Some(card));
+    assert!(out.join(BEST_FILE).is_file());
     let loaded = Classifier::new(&device);
     loaded.load(&weights).unwrap();
     assert_eq!(evaluate(&loaded, &splits().test, &feed).unwrap(), evaluated);
@@ -287,9 +309,9 @@ fn a_run_of_steps_ends_within_an_epoch_and_starts_its_files_anew() {
     fs::write(folder.path().join(METRICS_FILE), "a line of an earlier run\n").unwrap();
     let model = Classifier::new(&device);
     let mut optim = Sgd::new(model.parameters(), 0.1);
-    let options = FitOptions::new(Length::Steps(10)).out(folder.path());
+    let trainer = Trainer::new(Length::Steps(10)).out(folder.path());
     let feed = Feed::new(&device).batch(8);
-    let history = fit(&model, &mut optim, &splits(), &feed, &options, &mut Silent).unwrap();
+    let history = trainer.run(&model, &mut optim, &splits(), &feed, &mut ()).unwrap().history;
     assert_eq!(history.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(fs::read_to_string(folder.path().join(METRICS_FILE)).unwrap().lines().count(), 2);
 }
@@ -300,9 +322,9 @@ fn reports_do_not_change_the_result() {
     let run = |every: u64, workers: usize| -> Vec<u32> {
         let model = Classifier::new(&device);
         let mut optim = Sgd::new(model.parameters(), 0.1).momentum(0.9);
-        let options = FitOptions::new(Length::Epochs(2)).seed(9).report_every(every);
+        let trainer = Trainer::new(Length::Epochs(2)).seed(9).report_every(every);
         let feed = Feed::new(&device).batch(8).workers(workers);
-        fit(&model, &mut optim, &splits(), &feed, &options, &mut Silent).unwrap();
+        trainer.run(&model, &mut optim, &splits(), &feed, &mut ()).unwrap();
         model.0.weight().value().to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
     };
     assert_eq!(run(1, 1), run(100, 4));
@@ -314,21 +336,21 @@ fn a_loss_that_is_no_number_ends_the_run_with_its_step() {
     let model = Classifier::new(&device);
     // A single weight of infinity after the second step: the third loss is the first that is not finite.
     struct Breaks<'a>(&'a Classifier);
-    impl Observer for Breaks<'_> {
-        fn before_step(&mut self, step: u64) -> kiln_train::Result<()> {
+    impl Hook for Breaks<'_> {
+        fn before_step(&mut self, step: u64) -> kiln_train::Result<Flow> {
             if step == 2 {
                 let weight = self.0.0.weight();
                 let mut values = weight.value().to_vec::<f32>()?;
                 values[0] = f32::NAN;
                 weight.set(Tensor::from_slice(weight.value().device(), weight.shape(), &values)?)?;
             }
-            Ok(())
+            Ok(Flow::Continue)
         }
     }
     let mut optim = Sgd::new(model.parameters(), 0.1);
-    let options = FitOptions::new(Length::Epochs(2)).report_every(5);
+    let trainer = Trainer::new(Length::Epochs(2)).report_every(5);
     let feed = Feed::new(&device).batch(8);
-    let error = fit(&model, &mut optim, &splits(), &feed, &options, &mut Breaks(&model)).unwrap_err();
+    let error = trainer.run(&model, &mut optim, &splits(), &feed, &mut Breaks(&model)).unwrap_err();
     assert!(matches!(error, Error::Diverged { step: 3, .. }), "{error:?}");
     assert_eq!(
         error.to_string(),
@@ -342,21 +364,21 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
     let device = device();
     let model = Classifier::new(&device);
     let mut heard = Heard::default();
-    let mut told = |data: &Splits, feed: Feed, options: FitOptions| {
+    let mut told = |data: &Splits, feed: Feed, trainer: Trainer| {
         let mut optim = Sgd::new(model.parameters(), 0.1);
-        fit(&model, &mut optim, data, &feed, &options, &mut heard).unwrap_err().to_string()
+        trainer.run(&model, &mut optim, data, &feed, &mut heard).unwrap_err().to_string()
     };
-    let one = || FitOptions::new(Length::Epochs(1));
+    let one = || Trainer::new(Length::Epochs(1));
     let feed = || Feed::new(&device);
-    assert_eq!(told(&splits(), feed().batch(0), one()), "fit: batches of 0 samples; pass at least 1");
+    assert_eq!(told(&splits(), feed().batch(0), one()), "Trainer: batches of 0 samples; pass at least 1");
     assert_eq!(
-        told(&splits(), feed(), FitOptions::new(Length::Steps(0))),
-        "fit: a run of 0 steps; pass at least one step or epoch"
+        told(&splits(), feed(), Trainer::new(Length::Steps(0))),
+        "Trainer: a run of 0 steps; pass at least one step or epoch"
     );
     let (none, _) = samples(4).split(0.0, 0).unwrap();
     assert_eq!(
         told(&Splits { train: none, test: samples(3) }, feed(), one()),
-        "fit: 0 training and 3 test samples; both sets need at least one"
+        "Trainer: 0 training samples; needs at least one"
     );
     assert_eq!(
         told(&splits(), feed().batch(50), one().schedule(Schedule::cosine(5))),
@@ -372,7 +394,7 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
     // A folder where the file should be.
     fs::create_dir(folder.path().join(METRICS_FILE)).unwrap();
     let error = told(&splits(), feed(), one().out(folder.path()));
-    assert!(error.contains("metrics.jsonl: cannot create it: "), "{error}");
+    assert!(error.contains("metrics.jsonl: cannot rename the temporary file to it: "), "{error}");
     assert!(heard.runs.is_empty() && heard.steps.is_empty());
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 use kiln_nn::{Adam, Init, Optimizer, Parameters, Schedule, Sgd};
-use kiln_train::{Feed, FitOptions, Length, METRICS_FILE, ModelCard, Normalize, Observer, Progress, WEIGHTS_FILE, fit};
+use kiln_train::{Feed, Hook, Length, METRICS_FILE, ModelCard, Normalize, Progress, Trainer, WEIGHTS_FILE};
 
 use crate::args::{Cli, OptimName, ScheduleName, TrainArgs};
 use crate::profile::Profiled;
@@ -40,8 +40,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         Some(steps) => Length::Steps(steps),
         None => Length::Epochs(args.epochs.unwrap_or(5)),
     };
-    let options =
-        FitOptions::new(length).seed(args.seed).schedule(schedule(args)).out(&out).metadata(card.to_metadata());
+    let trainer = Trainer::new(length).seed(args.seed).schedule(schedule(args)).out(&out).metadata(card.to_metadata());
 
     eprintln!(
         "{} with {} parameters on {} training and {} test images; {}",
@@ -51,11 +50,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         splits.test.len(),
         device.info()
     );
-    let mut follow = |observer: &mut dyn Observer| fit(&*model, &mut *optim, &splits, &feed, &options, observer);
+    let mut follow = |hooks: &mut dyn Hook| trainer.run(&*model, &mut *optim, &splits, &feed, hooks);
     if args.profile {
-        let mut observer = Profiled::new(Progress::new(), &device)?;
-        follow(&mut observer)?;
-        if let Some(profile) = observer.into_profile()? {
+        let mut profiled = Profiled::new(&device)?;
+        follow(&mut (Progress::new(), &mut profiled))?;
+        if let Some(profile) = profiled.into_profile()? {
             let trace = out.join(TRACE_FILE);
             kiln_nn::write_atomically(&trace, profile.chrome_trace().as_bytes())?;
             writeln!(io::stdout(), "{}trace: {}", profile.table(), trace.display())?;

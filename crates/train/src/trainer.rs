@@ -1,0 +1,241 @@
+//! The settings of a run.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kiln_data::Splits;
+use kiln_nn::{Module, Optimizer, ReduceLrOnPlateau, Schedule};
+
+use crate::batch::Feed;
+use crate::early_stopping::EarlyStopping;
+use crate::error::Result;
+use crate::hook::Hook;
+use crate::measure::Measure;
+use crate::outcome::Outcome;
+use crate::training::Training;
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    /// So many times through the training set.
+    Epochs(u64),
+    /// So many steps.
+    Steps(u64),
+}
+
+/// Trains a classifier: shuffled batches, cross-entropy, a step of the optimizer each; after every epoch an evaluation on the test
+/// set, a line of metrics and the weights on disk.
+///
+/// The same seed, data, settings and adapter give the same weights to the bit, whatever the number of reading threads and however
+/// often reports are made.
+///
+/// It is a thin layer: a loop of one's own has [`ToDevice`](crate::ToDevice), [`evaluate`](crate::evaluate()) and the optimizers for
+/// the same parts.
+///
+/// ```
+/// use kiln_data::{FashionMnist, Splits};
+/// use kiln_nn::{Adam, Init, Module, Schedule};
+/// use kiln_tensor::Device;
+/// use kiln_train::{EpochEnd, Feed, Flow, Hook, Length, Result, Stopped, Trainer};
+///
+/// /// A hook of one's own: ends the run when the test loss is low enough.
+/// struct GoodEnough(f64);
+///
+/// impl Hook for GoodEnough {
+///     fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
+///         let reached = end.evaluation.is_some_and(|evaluation| evaluation.loss <= self.0);
+///         Ok(if reached { Flow::Stop } else { Flow::Continue })
+///     }
+/// }
+///
+/// # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// let device = Device::open_default()?;
+/// let data = FashionMnist::embedded()?;
+/// let (train, _) = data.train().split(0.02, 0)?; // a few, so that this takes a second
+/// let (test, _) = data.test().split(0.05, 0)?;
+/// let model = kiln_vision::lenet5(&device, Init::seed(42), 10)?;
+/// let mut optim = Adam::new(model.parameters(), 2e-3);
+/// let trainer = Trainer::new(Length::Epochs(3)).seed(42).schedule(Schedule::cosine(2)).label_smoothing(0.1).clip_norm(5.0);
+/// let feed = Feed::new(&device).batch(32);
+/// let outcome = trainer.run(&model, &mut optim, &Splits { train, test }, &feed, &mut GoodEnough(2.0))?;
+/// println!("{:.1} %", 100.0 * outcome.evaluation.map_or(0.0, |evaluation| evaluation.top1));
+/// # assert!(outcome.stopped == Stopped::Hook && outcome.history.len() < 3, "{:?}", outcome.history);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Trainer {
+    pub(crate) length: Length,
+    pub(crate) seed: u64,
+    pub(crate) schedule: Schedule,
+    pub(crate) plateau: Option<(ReduceLrOnPlateau, Measure)>,
+    pub(crate) early_stopping: Option<EarlyStopping>,
+    pub(crate) label_smoothing: f64,
+    pub(crate) class_weights: Option<Vec<f32>>,
+    pub(crate) mixup: Option<f64>,
+    pub(crate) cutmix: Option<f64>,
+    pub(crate) clip_norm: Option<f64>,
+    pub(crate) clip_value: Option<f64>,
+    pub(crate) accumulate: u64,
+    pub(crate) ema: Option<f64>,
+    pub(crate) best_by: Option<Measure>,
+    pub(crate) evaluate_every: u64,
+    pub(crate) report_every: u64,
+    pub(crate) out: Option<PathBuf>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+impl Trainer {
+    /// A run of this length: seed 0, a constant learning rate, plain cross-entropy, an evaluation after every epoch, a report every
+    /// 25 steps, and no files.
+    pub fn new(length: Length) -> Trainer {
+        Trainer {
+            length,
+            seed: 0,
+            schedule: Schedule::Constant,
+            plateau: None,
+            early_stopping: None,
+            label_smoothing: 0.0,
+            class_weights: None,
+            mixup: None,
+            cutmix: None,
+            clip_norm: None,
+            clip_value: None,
+            accumulate: 1,
+            ema: None,
+            best_by: None,
+            evaluate_every: 1,
+            report_every: 25,
+            out: None,
+            metadata: BTreeMap::new(),
+        }
+    }
+
+    /// Decides the order of the samples, their transforms, and the random numbers of the steps (dropout).
+    pub fn seed(mut self, seed: u64) -> Trainer {
+        self.seed = seed;
+        self
+    }
+
+    /// How the learning rate changes from the optimizer's own, which is the largest. Its steps are those of the run.
+    pub fn schedule(mut self, schedule: Schedule) -> Trainer {
+        self.schedule = schedule;
+        self
+    }
+
+    /// Lowers the learning rate when a measure gets no better, evaluation by evaluation. A schedule then starts from the lowered
+    /// rate. Whether the measure should rise is set here; see [`ReduceLrOnPlateau::maximize`].
+    pub fn reduce_lr_on_plateau(mut self, plateau: ReduceLrOnPlateau, measure: Measure) -> Trainer {
+        self.plateau = Some((plateau.maximize(measure.rises()), measure));
+        self
+    }
+
+    /// Ends the run when a measure gets no better.
+    pub fn early_stopping(mut self, early_stopping: EarlyStopping) -> Trainer {
+        self.early_stopping = Some(early_stopping);
+        self
+    }
+
+    /// The share of each target that is dealt out evenly to all classes, from 0 to below 1; in training, not in evaluations.
+    pub fn label_smoothing(mut self, share: f64) -> Trainer {
+        self.label_smoothing = share;
+        self
+    }
+
+    /// How much the loss of each class counts, as [`CrossEntropyOptions::weight`](kiln_tensor::ops::class_loss::CrossEntropyOptions);
+    /// in training, not in evaluations.
+    pub fn class_weights(mut self, weights: impl Into<Vec<f32>>) -> Trainer {
+        self.class_weights = Some(weights.into());
+        self
+    }
+
+    /// Mixes the images of training batches in pairs: [`Loader::mixup`](kiln_data::Loader::mixup). The training accuracy then
+    /// is that by each image's own class.
+    pub fn mixup(mut self, alpha: f64) -> Trainer {
+        self.mixup = Some(alpha);
+        self
+    }
+
+    /// Puts parts of images into others: [`Loader::cutmix`](kiln_data::Loader::cutmix). With [`Trainer::mixup`] as well, each batch
+    /// has one of the two.
+    pub fn cutmix(mut self, alpha: f64) -> Trainer {
+        self.cutmix = Some(alpha);
+        self
+    }
+
+    /// Scales the gradients of a step so that together they are at most this long: [`kiln_nn::clip_grad_norm`].
+    pub fn clip_norm(mut self, max_norm: f64) -> Trainer {
+        self.clip_norm = Some(max_norm);
+        self
+    }
+
+    /// Bounds each element of the gradients: [`kiln_nn::clip_grad_value`]. After [`Trainer::clip_norm`] where both are asked for.
+    pub fn clip_value(mut self, clip_value: f64) -> Trainer {
+        self.clip_value = Some(clip_value);
+        self
+    }
+
+    /// Makes each step of so many batches, at least 1, as if they were one: the loss is the mean over all of their samples. The last
+    /// step of an epoch has those batches that are left. Batch norm still sees one batch at a time.
+    pub fn accumulate(mut self, batches: u64) -> Trainer {
+        self.accumulate = batches.max(1);
+        self
+    }
+
+    /// Keeps a mean of the weights: [`kiln_nn::Ema`] with this decay. Evaluations and weights files are of the mean, and the model
+    /// has it when the run is over; steps go on from the weights themselves.
+    pub fn ema(mut self, decay: f64) -> Trainer {
+        self.ema = Some(decay);
+        self
+    }
+
+    /// Which measure decides which epoch is the best: [`Measure::TestAccuracy`] unless called, or [`Measure::TrainLoss`] without a
+    /// test set.
+    pub fn best_by(mut self, measure: Measure) -> Trainer {
+        self.best_by = Some(measure);
+        self
+    }
+
+    /// After how many epochs the test set is evaluated, and after the last; at least 1.
+    pub fn evaluate_every(mut self, epochs: u64) -> Trainer {
+        self.evaluate_every = epochs.max(1);
+        self
+    }
+
+    /// After how many steps losses are read from the GPU and reported; at least 1. Reading waits for the GPU.
+    pub fn report_every(mut self, steps: u64) -> Trainer {
+        self.report_every = steps.max(1);
+        self
+    }
+
+    /// The folder for [`METRICS_FILE`](crate::METRICS_FILE), [`WEIGHTS_FILE`](crate::WEIGHTS_FILE) and
+    /// [`BEST_FILE`](crate::BEST_FILE), made where it is missing. Files of an earlier run are replaced.
+    pub fn out(mut self, folder: impl Into<PathBuf>) -> Trainer {
+        self.out = Some(folder.into());
+        self
+    }
+
+    /// Text for the weights files: see [`ModelCard::to_metadata`](crate::ModelCard::to_metadata).
+    pub fn metadata(mut self, metadata: BTreeMap<String, String>) -> Trainer {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Trains. An empty test set is none: then there are no evaluations.
+    ///
+    /// # Errors
+    /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps or a setting out of its range,
+    /// [`Error::Diverged`](crate::Error::Diverged) with the step whose loss is not finite, [`Error::Io`](crate::Error::Io) for the
+    /// folder; those of the hooks, the data, the model and the device.
+    pub fn run(
+        &self,
+        model: &dyn Module,
+        optim: &mut dyn Optimizer,
+        data: &Splits,
+        feed: &Feed,
+        hooks: &mut dyn Hook,
+    ) -> Result<Outcome> {
+        Training::new(self, model, optim, data, feed, hooks)?.run()
+    }
+}

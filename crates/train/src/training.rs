@@ -1,0 +1,385 @@
+//! The training loop.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use kiln_autograd::{Gradients, Tape};
+use kiln_data::{Batch, Loader, Splits};
+use kiln_nn::{Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, clip_grad_norm, clip_grad_value};
+
+use crate::batch::{Feed, ToDevice};
+use crate::early_stopping::EarlyStopping;
+use crate::error::{Error, Result};
+use crate::evaluation::{Evaluation, evaluate};
+use crate::folder::Folder;
+use crate::groups::{Group, Groups};
+use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
+use crate::measure::Measure;
+use crate::metrics::EpochMetrics;
+use crate::objective::Objective;
+use crate::outcome::{Outcome, Stopped};
+use crate::tally::{Sums, Tally};
+use crate::trainer::{Length, Trainer};
+
+/// A run in progress.
+pub(crate) struct Training<'a> {
+    trainer: &'a Trainer,
+    model: &'a dyn Module,
+    optim: &'a mut dyn Optimizer,
+    data: &'a Splits,
+    feed: &'a Feed,
+    hooks: &'a mut dyn Hook,
+    loader: Loader,
+    run: Run,
+    best_by: Measure,
+    objective: Objective,
+    folder: Option<Folder>,
+    ema: Option<Ema>,
+    plateau: Option<(ReduceLrOnPlateau, Measure)>,
+    early: Option<EarlyStopping>,
+    /// The learning rate that the schedule starts from.
+    peak_lr: f64,
+    tally: Tally,
+    epoch: Epoch,
+    history: Vec<EpochMetrics>,
+    best: Option<EpochMetrics>,
+    evaluation: Option<Evaluation>,
+    /// The training samples that could not be read, with the reasons.
+    skipped: BTreeMap<usize, String>,
+}
+
+/// What is known of the epoch in progress.
+struct Epoch {
+    sums: Sums,
+    /// Since the last report.
+    window: Sums,
+    started: Instant,
+}
+
+impl Epoch {
+    fn start() -> Epoch {
+        Epoch { sums: Sums::default(), window: Sums::default(), started: Instant::now() }
+    }
+
+    fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn images_per_s(&self) -> f64 {
+        self.sums.samples as f64 / self.seconds()
+    }
+}
+
+impl<'a> Training<'a> {
+    /// Checks all that can be checked before the first step.
+    pub(crate) fn new(
+        trainer: &'a Trainer,
+        model: &'a dyn Module,
+        optim: &'a mut dyn Optimizer,
+        data: &'a Splits,
+        feed: &'a Feed,
+        hooks: &'a mut dyn Hook,
+    ) -> Result<Training<'a>> {
+        let mut loader = feed.loader(&data.train).shuffle(trainer.seed);
+        if let Some(alpha) = trainer.mixup {
+            loader = loader.mixup(alpha);
+        }
+        if let Some(alpha) = trainer.cutmix {
+            loader = loader.cutmix(alpha);
+        }
+        let run = plan(data, feed, trainer, loader.batches_per_epoch() as u64)?;
+        let objective = Objective::new(
+            &feed.device,
+            trainer.label_smoothing,
+            trainer.class_weights.as_deref(),
+            data.train.classes().len(),
+        )?;
+        let ema = trainer.ema.map(|decay| Ema::new(model, decay)).transpose()?;
+        let folder = Folder::create(trainer)?;
+        Ok(Training {
+            trainer,
+            model,
+            data,
+            feed,
+            hooks,
+            loader,
+            run,
+            best_by: best_by(trainer, data)?,
+            objective,
+            folder,
+            ema,
+            plateau: trainer.plateau.clone(),
+            early: trainer.early_stopping.clone(),
+            peak_lr: optim.lr(),
+            optim,
+            tally: Tally::default(),
+            epoch: Epoch::start(),
+            history: Vec::new(),
+            best: None,
+            evaluation: None,
+            skipped: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn run(mut self) -> Result<Outcome> {
+        self.hooks.start(&self.run)?;
+        let stopped = self.steps()?;
+        self.optim.set_lr(self.peak_lr);
+        if let Some(ema) = &mut self.ema {
+            ema.swap(self.model)?;
+        }
+        let outcome = Outcome {
+            history: self.history,
+            best: self.best,
+            steps: self.run.done,
+            stopped,
+            evaluation: self.evaluation,
+        };
+        self.hooks.finish(&outcome)?;
+        Ok(outcome)
+    }
+
+    /// The steps that are left.
+    fn steps(&mut self) -> Result<Stopped> {
+        let (epoch, index) = (self.run.done / self.run.steps_per_epoch, self.run.done % self.run.steps_per_epoch);
+        let first = usize::try_from(index * self.trainer.accumulate).unwrap_or(usize::MAX);
+        let batches = self.loader.epochs_from(epoch, first, self.run.epochs);
+        let mut groups = Groups::new(batches, self.trainer.accumulate, self.loader.batches_per_epoch() as u64);
+        self.epoch.started = Instant::now();
+        while self.run.done < self.run.steps {
+            match self.hooks.before_step(self.run.done)? {
+                Flow::Continue => {}
+                Flow::Stop => return Ok(Stopped::Hook),
+                Flow::Interrupt => return Ok(Stopped::Interrupted),
+            }
+            let Some(group) = groups.next().transpose()? else { break };
+            let step = group.epoch * self.run.steps_per_epoch + group.index;
+            self.step(step, &group)?;
+            // The steps whose batches were all unreadable are passed by.
+            let next = if group.last { (group.epoch + 1) * self.run.steps_per_epoch } else { step + 1 };
+            self.run.done = next.min(self.run.steps);
+            self.skipped.extend(groups.skipped().map(|skipped| (skipped.sample, skipped.reason.clone())));
+
+            let ends = group.last || self.run.done == self.run.steps;
+            let mut flow = Flow::Continue;
+            if ends || self.run.done % self.trainer.report_every == 0 {
+                flow = self.report(group.epoch + 1)?;
+            } else if self.tally.is_full() {
+                self.read()?;
+            }
+            if ends {
+                flow = flow.max(self.end_epoch(group.epoch + 1)?);
+                if self.early.as_ref().is_some_and(EarlyStopping::is_over) {
+                    return Ok(Stopped::EarlyStopping);
+                }
+            }
+            match flow {
+                Flow::Continue => {}
+                Flow::Stop => return Ok(Stopped::Hook),
+                Flow::Interrupt => return Ok(Stopped::Interrupted),
+            }
+        }
+        Ok(Stopped::Finished)
+    }
+
+    fn step(&mut self, step: u64, group: &Group) -> Result<()> {
+        self.optim.set_lr(self.trainer.schedule.lr(self.peak_lr, step, self.run.steps));
+        let mut gradients = self.gradients(step, group)?;
+        let parameters = self.optim.parameters();
+        if let Some(max_norm) = self.trainer.clip_norm {
+            clip_grad_norm(&parameters, &mut gradients, max_norm, false)?;
+        }
+        if let Some(value) = self.trainer.clip_value {
+            clip_grad_value(&parameters, &mut gradients, value)?;
+        }
+        if self.hooks.wants_gradients(step) {
+            self.hooks.after_backward(&StepEnd { step, model: self.model, gradients: &gradients })?;
+        }
+        under(self.feed, "optimizer", || Ok(self.optim.step(&gradients)?))?;
+        if let Some(ema) = &mut self.ema {
+            under(self.feed, "ema", || Ok(ema.update(self.model)?))?;
+        }
+        Ok(())
+    }
+
+    /// The gradients of the mean loss over all samples of the step.
+    fn gradients(&mut self, step: u64, group: &Group) -> Result<Gradients> {
+        if let [batch] = group.batches.as_slice() {
+            return self.backward(step, batch, self.objective.weight(batch));
+        }
+        let weights: Vec<f64> = group.batches.iter().map(|batch| self.objective.weight(batch)).collect();
+        let all: f64 = weights.iter().sum();
+        let mut sums = GradientAccumulator::new();
+        for (batch, weight) in group.batches.iter().zip(weights) {
+            let gradients = self.backward(step, batch, weight)?;
+            // Of classes that all weigh nothing, no batch counts more than another.
+            let share = if all > 0.0 { weight / all } else { 1.0 / group.batches.len() as f64 };
+            under(self.feed, "accumulate", || Ok(sums.add(&gradients, share)?))?;
+        }
+        Ok(sums.take())
+    }
+
+    fn backward(&mut self, step: u64, batch: &Batch, weight: f64) -> Result<Gradients> {
+        let feed = self.feed;
+        let (images, labels) = under(feed, "input", || batch.to_normalized(&feed.device, &feed.normalize))?;
+        let number = batch.epoch * self.loader.batches_per_epoch() as u64 + batch.index as u64;
+        let tape = Tape::train_seeded(step_seed(self.trainer.seed, number));
+        let logits = self.model.forward(&tape.constant(images))?;
+        let loss = under(feed, "loss", || self.objective.loss(&logits, &labels, batch))?;
+        self.tally.add(step, &logits, batch, &loss, weight);
+        under(feed, "backward", || Ok(loss.backward()?))
+    }
+
+    /// Reads what the steps since the last time came to.
+    fn read(&mut self) -> Result<()> {
+        let sums = self.tally.read()?;
+        self.epoch.sums.add(&sums);
+        self.epoch.window.add(&sums);
+        Ok(())
+    }
+
+    fn report(&mut self, epoch: u64) -> Result<Flow> {
+        self.read()?;
+        let window = std::mem::take(&mut self.epoch.window);
+        self.hooks.report(&StepReport {
+            epoch,
+            step: self.run.done,
+            loss: window.mean_loss(),
+            accuracy: window.accuracy(),
+            lr: self.optim.lr(),
+            images_per_s: self.epoch.images_per_s(),
+            memory: self.feed.device.memory().in_use,
+        })
+    }
+
+    /// Evaluates, writes the files and tells the hooks.
+    fn end_epoch(&mut self, epoch: u64) -> Result<Flow> {
+        let images_per_s = self.epoch.images_per_s();
+        let (metrics, best, evaluated) = self.with_means(|this| this.measure(epoch, images_per_s))?;
+        if let Some(folder) = &mut self.folder {
+            folder.write_metrics(&metrics)?;
+        }
+        self.history.push(metrics);
+        if let Some((plateau, measure)) = &mut self.plateau
+            && let Some(value) = measure.of(&metrics)
+        {
+            // It lowers what the schedule starts from.
+            self.optim.set_lr(self.peak_lr);
+            plateau.step(value, self.optim)?;
+            self.peak_lr = self.optim.lr();
+        }
+        if let Some(early) = &mut self.early
+            && let Some(value) = early.measured().of(&metrics)
+        {
+            early.step(value);
+        }
+        self.epoch = Epoch::start();
+        let flow = self.with_means(|this| {
+            let evaluation = this.evaluation.as_ref().filter(|_| evaluated);
+            this.hooks.epoch(&EpochEnd { metrics: &metrics, evaluation, model: this.model, best })
+        });
+        self.epoch.started = Instant::now();
+        flow
+    }
+
+    /// Runs something while the model has the means of its weights, where they are kept.
+    fn with_means<T>(&mut self, run: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if let Some(ema) = &mut self.ema {
+            ema.swap(self.model)?;
+        }
+        let result = run(self);
+        if let Some(ema) = &mut self.ema {
+            ema.swap(self.model)?;
+        }
+        result
+    }
+
+    /// The epoch's metrics, whether it is the best, and whether the test set was evaluated. Writes the weights.
+    fn measure(&mut self, epoch: u64, images_per_s: f64) -> Result<(EpochMetrics, bool, bool)> {
+        let due = epoch % self.trainer.evaluate_every == 0 || self.run.done == self.run.steps;
+        let evaluate_now = due && !self.data.test.is_empty();
+        if evaluate_now {
+            self.evaluation = Some(evaluate(self.model, &self.data.test, self.feed)?);
+        }
+        let evaluation = self.evaluation.as_ref().filter(|_| evaluate_now);
+        let sums = &self.epoch.sums;
+        let metrics = EpochMetrics {
+            epoch,
+            step: self.run.done,
+            lr: self.optim.lr(),
+            train_loss: sums.mean_loss(),
+            train_acc: sums.accuracy(),
+            train_top5: (self.data.train.classes().len() > 5).then(|| sums.top5()),
+            test_loss: evaluation.map(|evaluation| evaluation.loss),
+            test_acc: evaluation.map(|evaluation| evaluation.top1),
+            test_top5: evaluation.and_then(|evaluation| evaluation.top5),
+            seconds: self.epoch.seconds(),
+            images_per_s,
+            skipped: self.skipped.len() as u64,
+            memory: self.feed.device.memory().in_use,
+        };
+        let best = self.best_by.of(&metrics).is_some_and(|value| {
+            let before = self.best.and_then(|best| self.best_by.of(&best));
+            before.is_none_or(|before| self.best_by.better(value, before, 0.0))
+        });
+        if best {
+            self.best = Some(metrics);
+        }
+        if let Some(folder) = &self.folder {
+            folder.write_weights(self.model, self.trainer, best)?;
+        }
+        Ok((metrics, best, evaluate_now))
+    }
+}
+
+/// The length of the run in every unit.
+fn plan(data: &Splits, feed: &Feed, trainer: &Trainer, batches_per_epoch: u64) -> Result<Run> {
+    if feed.batch == 0 {
+        return Err(Error::argument("Trainer", "batches of 0 samples; pass at least 1"));
+    }
+    if data.train.is_empty() {
+        return Err(Error::argument("Trainer", "0 training samples; needs at least one"));
+    }
+    let steps_per_epoch = batches_per_epoch.div_ceil(trainer.accumulate).max(1);
+    let (steps, epochs) = match trainer.length {
+        Length::Epochs(epochs) => (epochs.saturating_mul(steps_per_epoch), epochs),
+        Length::Steps(steps) => (steps, steps.div_ceil(steps_per_epoch)),
+    };
+    if steps == 0 {
+        return Err(Error::argument("Trainer", "a run of 0 steps; pass at least one step or epoch"));
+    }
+    trainer.schedule.check(steps)?;
+    Ok(Run { steps, epochs, steps_per_epoch, done: 0, train_samples: data.train.len(), test_samples: data.test.len() })
+}
+
+/// What decides which epoch is the best. Measures of the test set need one.
+fn best_by(trainer: &Trainer, data: &Splits) -> Result<Measure> {
+    let asked = [
+        ("best_by", trainer.best_by),
+        ("reduce_lr_on_plateau", trainer.plateau.as_ref().map(|(_, measure)| *measure)),
+        ("early_stopping", trainer.early_stopping.as_ref().map(EarlyStopping::measured)),
+    ];
+    if data.test.is_empty()
+        && let Some((what, Some(measure))) =
+            asked.into_iter().find(|(_, measure)| measure.is_some_and(Measure::needs_test))
+    {
+        return Err(Error::argument(
+            what,
+            format!("{measure:?} without a test set; pass one, or choose TrainLoss or TrainAccuracy"),
+        ));
+    }
+    let default = if data.test.is_empty() { Measure::TrainLoss } else { Measure::TestAccuracy };
+    Ok(trainer.best_by.unwrap_or(default))
+}
+
+/// Runs a part of a step under a name of its own in a GPU profile, beside the layers' names.
+fn under<T>(feed: &Feed, part: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _scope = feed.device.scope(part);
+    run()
+}
+
+/// The seed of a batch's random numbers: a run's batches have different ones, and batch 0 has the run's own.
+fn step_seed(seed: u64, number: u64) -> u64 {
+    // The odd constant of the golden ratio spreads neighbouring batches over the whole range.
+    seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
