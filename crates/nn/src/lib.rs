@@ -65,5 +65,7 @@ pub use plateau::ReduceLrOnPlateau;
 pub use schedule::Schedule;
 #[cfg(feature = "hub")]
 pub use state::Hub;
-pub use state::{LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, write_atomically};
+pub use state::{
+    LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, save_tensors, write_atomically,
+};
 pub use summary::{LayerSummary, Summary, summary};

@@ -54,6 +54,11 @@ macro_rules! adam {
                 self
             }
 
+            fn settings(&self) -> String {
+                let $layer { betas, eps, weight_decay, .. } = self;
+                format!("{}(betas={betas:?}, eps={eps}, weight_decay={weight_decay})", stringify!($layer))
+            }
+
             /// The learning rate.
             pub fn lr(&self) -> f64 {
                 self.lr

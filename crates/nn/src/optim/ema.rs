@@ -50,6 +50,11 @@ fn tensors(model: &dyn Module) -> impl Iterator<Item = (String, Tensor, Entry)> 
     })
 }
 
+/// The same elements in memory of their own, to the bit: arithmetic would turn -0 into 0.
+fn copy(tensor: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::cat(&[&tensor.reshape(tensor.numel())?], 0)?.reshape(*tensor.shape())?)
+}
+
 impl Ema {
     /// Starts from the weights as they are.
     ///
@@ -59,8 +64,8 @@ impl Ema {
         if !(0.0..=1.0).contains(&decay) {
             return Err(Error::argument("Ema", format!("decay = {decay}; pass a number from 0 to 1")));
         }
-        let copy = |(name, value, _): (String, Tensor, Entry)| Ok((name, value.add_scalar(0.0)?));
-        Ok(Ema { decay, means: tensors(model).map(copy).collect::<Result<_>>()? })
+        let own = |(name, value, _): (String, Tensor, Entry)| Ok((name, copy(&value)?));
+        Ok(Ema { decay, means: tensors(model).map(own).collect::<Result<_>>()? })
     }
 
     /// Moves the means toward the weights, in a few launches. To be called after the optimizer's step.
@@ -97,7 +102,7 @@ impl Ema {
     /// # Errors
     /// Those of the device.
     pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.means.iter().map(|(name, mean)| Ok((name.clone(), mean.add_scalar(0.0)?))).collect()
+        self.means.iter().map(|(name, mean)| Ok((name.clone(), copy(mean)?))).collect()
     }
 
     /// Goes on from saved means.
@@ -112,7 +117,7 @@ impl Ema {
             return Err(Error::argument("Ema", "the state has other names or shapes; pass that of this model"));
         }
         for (name, mean) in state {
-            self.means.insert(name.clone(), mean.add_scalar(0.0)?);
+            self.means.insert(name.clone(), copy(mean)?);
         }
         Ok(())
     }

@@ -81,6 +81,15 @@ impl Optimizer for ParameterGroups {
         self.groups.iter().flat_map(|group| group.parameters()).collect()
     }
 
+    fn settings(&self) -> String {
+        let group = |(group, ratio): (&Box<dyn Optimizer>, &f64)| {
+            let parameters = group.parameters();
+            let of = parameters.names().next().unwrap_or_default();
+            format!("{} of {} parameters from {of} on with {ratio} of the rate", group.settings(), parameters.len())
+        };
+        self.groups.iter().zip(&self.ratios).map(group).collect::<Vec<_>>().join(", ")
+    }
+
     fn lr(&self) -> f64 {
         self.groups.first().map_or(0.0, |group| group.lr())
     }

@@ -38,6 +38,9 @@ pub trait Optimizer: Send {
     /// What it changes, each parameter once.
     fn parameters(&self) -> Parameters;
 
+    /// Its name and its settings but for the learning rate, as text: two optimizers with the same text and rate make the same steps.
+    fn settings(&self) -> String;
+
     /// The learning rate.
     fn lr(&self) -> f64;
 
@@ -92,6 +95,10 @@ macro_rules! optimizer {
 
             fn parameters(&self) -> $crate::module::Parameters {
                 self.slots.parameters()
+            }
+
+            fn settings(&self) -> String {
+                $optimizer::settings(self)
             }
 
             fn lr(&self) -> f64 {

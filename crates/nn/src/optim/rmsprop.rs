@@ -88,6 +88,13 @@ impl RMSprop {
         self
     }
 
+    fn settings(&self) -> String {
+        let RMSprop { alpha, eps, weight_decay, momentum, centered, .. } = self;
+        format!(
+            "RMSprop(alpha={alpha}, eps={eps}, weight_decay={weight_decay}, momentum={momentum}, centered={centered})"
+        )
+    }
+
     /// The learning rate.
     pub fn lr(&self) -> f64 {
         self.lr

@@ -83,6 +83,11 @@ impl Sgd {
         self
     }
 
+    fn settings(&self) -> String {
+        let Sgd { momentum, dampening, nesterov, weight_decay, .. } = self;
+        format!("Sgd(momentum={momentum}, dampening={dampening}, nesterov={nesterov}, weight_decay={weight_decay})")
+    }
+
     /// The learning rate.
     pub fn lr(&self) -> f64 {
         self.lr

@@ -99,6 +99,36 @@ pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap
     write(&stored.collect::<Result<Vec<_>>>()?, path, metadata.clone())
 }
 
+/// Writes tensors by name to a safetensors file, with text about them: what [`StateFile`] reads. The file appears whole or not at all.
+///
+/// ```
+/// # use kiln_tensor::{Device, Tensor}; use kiln_nn::{StateFile, save_tensors};
+/// # fn main() -> Result<(), kiln_nn::Error> {
+/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let folder = tempfile::tempdir().unwrap(); let path = folder.path().join("vectors.safetensors");
+/// let vectors = Tensor::from_slice(&device, [2, 2], &[1.0f32, 2.0, 3.0, 4.0])?;
+/// save_tensors([("vectors", &vectors)], &path, &[("of".to_string(), "two images".to_string())].into())?;
+/// assert_eq!(StateFile::open(&path)?.tensor("vectors", &device)?.dims::<2>()?, [2, 2]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] for a name that is there twice, [`Error::Io`], and the device's first fault.
+pub fn save_tensors<'a>(
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    path: &Path,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut seen = HashSet::new();
+    let stored = tensors.into_iter().map(|(name, tensor)| match seen.insert(name) {
+        true => Ok((name, safetensors_file::download(tensor)?)),
+        false => {
+            Err(Error::argument("save_tensors", format!("two tensors are named {name:?}; give each its own name")))
+        }
+    });
+    write(&stored.collect::<Result<Vec<_>>>()?, path, metadata.clone())
+}
+
 fn write(tensors: &[(&str, Raw)], path: &Path, mut metadata: BTreeMap<String, String>) -> Result<()> {
     metadata.insert("kiln_version".to_string(), env!("CARGO_PKG_VERSION").to_string());
     write_atomically(path, &safetensors_file::encode(tensors, &metadata)?)
