@@ -12,6 +12,11 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; the old file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, |file| file.write_all(bytes))
+}
+
+/// A file in the place of another, once all of it is written.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let failed = |action: &'static str| {
         let file = path.display().to_string();
         move |source: io::Error| Error::Io { file, action, source }
@@ -26,11 +31,36 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).map_err(failed("write a temporary file beside it"))?;
-    file.write_all(bytes).map_err(failed("write"))?;
+    write(&mut file).map_err(failed("write"))?;
     file.as_file().sync_all().map_err(failed("sync"))?;
     file.persist(path).map_err(|error| failed("rename the temporary file to it")(error.error))?;
     if cfg!(unix) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder of"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights");
+        write_atomically(&path, b"old").unwrap();
+        for room in 0..20 {
+            let error = replace(&path, |file| {
+                file.write_all(&vec![1; room * 1_000])?;
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            });
+            let error = error.unwrap_err();
+            assert!(matches!(&error, Error::Io { action: "write", .. }), "{error:?}");
+            assert_eq!(std::fs::read(&path).unwrap(), b"old");
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
 }
