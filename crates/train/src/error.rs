@@ -50,6 +50,29 @@ pub enum Error {
         /// The system's words.
         source: io::Error,
     },
+    /// A checkpoint of a run with another model, other data or other settings.
+    #[error(
+        "{file} is of another run: {what} is {saved} there and {given} here; go on with the same settings, or train into another \
+         folder"
+    )]
+    OtherRun {
+        /// The checkpoint.
+        file: String,
+        /// The setting, or the name of the tensor.
+        what: String,
+        /// What it is in the checkpoint.
+        saved: String,
+        /// What it is in this run.
+        given: String,
+    },
+    /// A checkpoint that is not understood.
+    #[error("{file} is damaged: {message}; go on from another checkpoint, or start again")]
+    Damaged {
+        /// The checkpoint.
+        file: String,
+        /// What is wrong.
+        message: String,
+    },
     /// A hook failed in its own way.
     #[error("{hook}: {source}")]
     Hook {

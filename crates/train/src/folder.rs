@@ -1,10 +1,11 @@
 //! What a run leaves behind.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kiln_nn::Module;
 
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::metrics::{EpochMetrics, MetricsFile};
 use crate::trainer::Trainer;
@@ -18,6 +19,9 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 /// The file of a run's folder with the weights of the best epoch.
 pub const BEST_FILE: &str = "best.safetensors";
 
+/// The file of a run's folder with all that it needs to go on: a [`Checkpoint`].
+pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
+
 /// A run's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -26,16 +30,28 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Made before the first step, so that a folder that cannot be written to is found at once.
-    pub(crate) fn create(trainer: &Trainer) -> Result<Option<Folder>> {
-        let Some(path) = trainer.out.clone() else { return Ok(None) };
-        fs::create_dir_all(&path).map_err(|source| Error::Io {
-            file: path.display().to_string(),
-            action: "make this folder",
-            source,
-        })?;
-        let metrics = MetricsFile::create(&path.join(METRICS_FILE), &[])?;
-        Ok(Some(Folder { path, metrics }))
+    /// Made before the first step, so that a folder that cannot be written to is found at once. `history` is what a checkpoint knows of the
+    /// run; `None` starts anew.
+    pub(crate) fn create(path: &Path, history: Option<&[EpochMetrics]>) -> Result<Folder> {
+        let failed = |file: &Path, action: &'static str| {
+            let file = file.display().to_string();
+            move |source| Error::Io { file, action, source }
+        };
+        fs::create_dir_all(path).map_err(failed(path, "make this folder"))?;
+        if history.is_none() {
+            // Another run's would pass for this one's.
+            for file in [CHECKPOINT_FILE, BEST_FILE, WEIGHTS_FILE].map(|file| path.join(file)) {
+                match fs::remove_file(&file) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(failed(&file, "remove this file of an earlier run")(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        remove_leftovers(path);
+        let metrics = MetricsFile::create(&path.join(METRICS_FILE), history.unwrap_or_default())?;
+        Ok(Folder { path: path.to_path_buf(), metrics })
     }
 
     pub(crate) fn write_weights(&self, model: &dyn Module, trainer: &Trainer, best: bool) -> Result<()> {
@@ -48,5 +64,21 @@ impl Folder {
 
     pub(crate) fn write_metrics(&mut self, metrics: &EpochMetrics) -> Result<()> {
         self.metrics.append(metrics)
+    }
+
+    pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
+        checkpoint.save(&self.path.join(CHECKPOINT_FILE))
+    }
+}
+
+/// Removes temporary files of a process that was killed while it wrote: each is as large as a checkpoint. What cannot be removed
+/// does no harm.
+fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".kiln-") && name.ends_with(".tmp") {
+            fs::remove_file(entry.path()).ok();
+        }
     }
 }

@@ -3,10 +3,12 @@
 //!
 //! [`ToDevice`] is all that a loop of one's own needs. [`Trainer`] is the loop of the `kiln` program: a seeded order, a learning-rate
 //! schedule, losses that stay on the GPU until a person looks, a line of [`EpochMetrics`] in `metrics.jsonl` and the weights in
-//! `model.safetensors` after each epoch. A [`Hook`] follows it and may end it.
+//! `model.safetensors` after each epoch. A [`Hook`] follows it and may end it. A [`Checkpoint`] is all that a run needs to go on,
+//! to the bit as if it had not been interrupted.
 
 mod batch;
 mod card;
+mod checkpoint;
 mod confusion;
 mod early_stopping;
 mod error;
@@ -14,11 +16,13 @@ mod evaluation;
 mod folder;
 mod groups;
 mod hook;
+mod interrupt;
 mod measure;
 mod metrics;
 mod objective;
 mod outcome;
 mod progress;
+mod resume;
 mod scores;
 mod tally;
 mod trainer;
@@ -26,12 +30,14 @@ mod training;
 
 pub use batch::{Feed, Normalize, ToDevice};
 pub use card::ModelCard;
+pub use checkpoint::Checkpoint;
 pub use confusion::{ClassMetrics, ConfusionMatrix};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, Prediction, evaluate};
-pub use folder::{BEST_FILE, METRICS_FILE, WEIGHTS_FILE};
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE};
 pub use hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
+pub use interrupt::Interrupt;
 pub use measure::Measure;
 pub use metrics::EpochMetrics;
 pub use outcome::{Outcome, Stopped};

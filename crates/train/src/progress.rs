@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::Result;
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepReport};
@@ -13,15 +13,39 @@ use crate::outcome::Outcome;
 /// Between two plain lines within an epoch.
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
 
-/// Shows a run: on a terminal a bar with loss, accuracy, images per second and time left; elsewhere (a file, CI) plain lines. A
-/// line per epoch goes to standard output, all else to standard error.
+/// Shows a run: on a terminal a bar for the epochs and one for the steps of the epoch, with loss, accuracy, images per second, GPU memory
+/// and time left; elsewhere (a file, CI) plain lines. A line per epoch goes to standard output, all else to standard error.
 #[derive(Debug)]
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    bars: Option<Bars>,
     run: Option<Run>,
     started: Instant,
     /// When the last plain line within an epoch was written.
     spoke: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Bars {
+    both: MultiProgress,
+    epochs: ProgressBar,
+    steps: ProgressBar,
+}
+
+impl Bars {
+    fn new() -> Bars {
+        let both = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let bar = |template: &str| {
+            let bar = both.add(ProgressBar::no_length());
+            // The templates are constants that are understood; the default bar is the harmless alternative.
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar
+        };
+        let epochs = bar("epochs {bar:24.cyan/blue} {pos}/{len}  {wide_msg}");
+        let steps = bar("steps  {bar:24.cyan/blue} {pos}/{len}  {wide_msg}");
+        Bars { both, epochs, steps }
+    }
 }
 
 impl Default for Progress {
@@ -31,11 +55,10 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// A bar if standard error is a terminal, lines otherwise.
+    /// Bars if standard error is a terminal, lines otherwise.
     pub fn new() -> Progress {
-        let bar =
-            std::io::stderr().is_terminal().then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()));
-        Progress { bar, run: None, started: Instant::now(), spoke: None }
+        let bars = std::io::stderr().is_terminal().then(Bars::new);
+        Progress { bars, run: None, started: Instant::now(), spoke: None }
     }
 
     /// The time that the run will still take, as long as steps take what they took so far.
@@ -51,53 +74,59 @@ impl Hook for Progress {
     fn start(&mut self, run: &Run) -> Result<()> {
         self.run = Some(*run);
         self.started = Instant::now();
-        if let Some(bar) = &self.bar {
-            bar.set_length(run.steps);
-            bar.set_position(run.done);
-            // The template is a constant that is understood; the default bar is the harmless alternative.
-            if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24.cyan/blue} {pos}/{len} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.set_prefix(format!("epoch {}/{}", run.done / run.steps_per_epoch.max(1) + 1, run.epochs));
-            bar.set_message("compiling kernels");
-            bar.tick();
+        if let Some(Bars { epochs, steps, .. }) = &self.bars {
+            epochs.set_length(run.epochs);
+            epochs.set_position(run.done / run.steps_per_epoch.max(1));
+            steps.set_length(run.steps_per_epoch);
+            steps.set_message("compiling kernels");
+            epochs.tick();
         }
         Ok(())
+    }
+
+    fn before_step(&mut self, step: u64) -> Result<Flow> {
+        if let (Some(bars), Some(run)) = (&self.bars, &self.run) {
+            bars.steps.set_position(step % run.steps_per_epoch.max(1));
+        }
+        Ok(Flow::Continue)
     }
 
     fn report(&mut self, report: &StepReport) -> Result<Flow> {
         let left = self.left(report.step).map(|left| format!("{left:#} left")).unwrap_or_default();
         let words = format!(
-            "loss {:.4}  acc {:.1} %  {:.0} images/s  {:.0} MiB  {left}",
+            "loss {:.4}  acc {:.1} %  {:.0} images/s  {:.1} MiB",
             report.loss,
             100.0 * report.accuracy,
             report.images_per_s,
             report.memory as f64 / f64::from(1 << 20),
         );
         let (epochs, steps) = self.run.map_or((0, 0), |run| (run.epochs, run.steps));
-        if let Some(bar) = &self.bar {
-            bar.set_prefix(format!("epoch {}/{epochs}", report.epoch));
-            bar.set_message(words);
-            bar.set_position(report.step);
+        if let Some(bars) = &self.bars {
+            bars.steps.set_message(words);
+            bars.epochs.set_message(left);
         } else if self.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_PAUSE) {
             self.spoke = Some(Instant::now());
-            eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}", report.epoch, report.step);
+            eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}  {left}", report.epoch, report.step);
         }
         Ok(Flow::Continue)
     }
 
     fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
         let line = epoch_line(self.run.map_or(0, |run| run.epochs), end.metrics);
-        match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
+        match &self.bars {
+            Some(bars) => {
+                bars.epochs.set_position(end.metrics.epoch);
+                bars.both.suspend(|| println!("{line}"));
+            }
             None => println!("{line}"),
         }
         Ok(Flow::Continue)
     }
 
     fn finish(&mut self, _outcome: &Outcome) -> Result<()> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if let Some(Bars { epochs, steps, .. }) = &self.bars {
+            steps.finish_and_clear();
+            epochs.finish_and_clear();
         }
         Ok(())
     }

@@ -90,6 +90,12 @@ impl Sums {
         self.samples += other.samples;
     }
 
+    /// Whether they can be sums, as those of a file may not be.
+    pub(crate) fn is_plausible(&self) -> bool {
+        let numbers = self.loss.is_finite() && self.weight.is_finite() && self.weight >= 0.0;
+        numbers && self.samples < 1 << 53 && self.hits <= self.hits5 && self.hits5 <= self.samples
+    }
+
     /// The mean loss of a sample; NaN without samples.
     pub(crate) fn mean_loss(&self) -> f64 {
         self.loss / self.weight

@@ -83,6 +83,9 @@ pub struct Trainer {
     pub(crate) evaluate_every: u64,
     pub(crate) report_every: u64,
     pub(crate) out: Option<PathBuf>,
+    pub(crate) checkpoint_every: Option<u64>,
+    pub(crate) resume: bool,
+    pub(crate) config: String,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
@@ -108,6 +111,9 @@ impl Trainer {
             evaluate_every: 1,
             report_every: 25,
             out: None,
+            checkpoint_every: None,
+            resume: false,
+            config: String::new(),
             metadata: BTreeMap::new(),
         }
     }
@@ -209,10 +215,33 @@ impl Trainer {
         self
     }
 
-    /// The folder for [`METRICS_FILE`](crate::METRICS_FILE), [`WEIGHTS_FILE`](crate::WEIGHTS_FILE) and
-    /// [`BEST_FILE`](crate::BEST_FILE), made where it is missing. Files of an earlier run are replaced.
+    /// The folder for [`METRICS_FILE`](crate::METRICS_FILE), [`WEIGHTS_FILE`](crate::WEIGHTS_FILE),
+    /// [`BEST_FILE`](crate::BEST_FILE) and [`CHECKPOINT_FILE`](crate::CHECKPOINT_FILE), made where it is missing. Files of an earlier
+    /// run are replaced, unless this one goes on from it.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Trainer {
         self.out = Some(folder.into());
+        self
+    }
+
+    /// After how many steps a checkpoint is saved, at least 1; there is one after each epoch as well, and where a hook ends the run.
+    pub fn checkpoint_every(mut self, steps: u64) -> Trainer {
+        self.checkpoint_every = Some(steps.max(1));
+        self
+    }
+
+    /// Whether to go on from the checkpoint in the folder, to the bit as if the run had not been interrupted. Where there is none, the run
+    /// starts from its beginning; [`Run::done`](crate::Run) tells.
+    ///
+    /// Model, data and settings have to be those of the checkpoint. What only looks at the run may be others: evaluations, reports, hooks,
+    /// early stopping. The run may be longer, where its schedule was the same up to here.
+    pub fn resume(mut self, resume: bool) -> Trainer {
+        self.resume = resume;
+        self
+    }
+
+    /// The text of the run's configuration, kept in the checkpoint for a person to read.
+    pub fn config(mut self, config: impl Into<String>) -> Trainer {
+        self.config = config.into();
         self
     }
 
@@ -227,7 +256,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps or a setting out of its range,
     /// [`Error::Diverged`](crate::Error::Diverged) with the step whose loss is not finite, [`Error::Io`](crate::Error::Io) for the
-    /// folder; those of the hooks, the data, the model and the device.
+    /// folder, [`Error::OtherRun`](crate::Error::OtherRun) and [`Error::Damaged`](crate::Error::Damaged) for its checkpoint; those of the hooks, the data, the model and the device.
     pub fn run(
         &self,
         model: &dyn Module,

@@ -1,6 +1,7 @@
 //! The training loop.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape};
@@ -8,16 +9,18 @@ use kiln_data::{Batch, Loader, Splits};
 use kiln_nn::{Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, clip_grad_norm, clip_grad_value};
 
 use crate::batch::{Feed, ToDevice};
+use crate::checkpoint::Checkpoint;
 use crate::early_stopping::EarlyStopping;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, evaluate};
-use crate::folder::Folder;
+use crate::folder::{CHECKPOINT_FILE, Folder};
 use crate::groups::{Group, Groups};
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
 use crate::measure::Measure;
 use crate::metrics::EpochMetrics;
 use crate::objective::Objective;
 use crate::outcome::{Outcome, Stopped};
+use crate::resume::{Position, settings};
 use crate::tally::{Sums, Tally};
 use crate::trainer::{Length, Trainer};
 
@@ -34,10 +37,16 @@ pub(crate) struct Training<'a> {
     best_by: Measure,
     objective: Objective,
     folder: Option<Folder>,
+    /// What a run that goes on from this one's checkpoint has to have in common with it.
+    settings: BTreeMap<String, String>,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
     ema: Option<Ema>,
     plateau: Option<(ReduceLrOnPlateau, Measure)>,
     early: Option<EarlyStopping>,
-    /// The learning rate that the schedule starts from.
+    /// The optimizer's own learning rate.
+    base_lr: f64,
+    /// The learning rate that the schedule starts from: lower where a plateau was met.
     peak_lr: f64,
     tally: Tally,
     epoch: Epoch,
@@ -53,16 +62,18 @@ struct Epoch {
     sums: Sums,
     /// Since the last report.
     window: Sums,
+    /// How long it took before the run was interrupted.
+    before: f64,
     started: Instant,
 }
 
 impl Epoch {
     fn start() -> Epoch {
-        Epoch { sums: Sums::default(), window: Sums::default(), started: Instant::now() }
+        Epoch { sums: Sums::default(), window: Sums::default(), before: 0.0, started: Instant::now() }
     }
 
     fn seconds(&self) -> f64 {
-        self.started.elapsed().as_secs_f64()
+        self.before + self.started.elapsed().as_secs_f64()
     }
 
     fn images_per_s(&self) -> f64 {
@@ -95,8 +106,7 @@ impl<'a> Training<'a> {
             data.train.classes().len(),
         )?;
         let ema = trainer.ema.map(|decay| Ema::new(model, decay)).transpose()?;
-        let folder = Folder::create(trainer)?;
-        Ok(Training {
+        let mut training = Training {
             trainer,
             model,
             data,
@@ -106,10 +116,13 @@ impl<'a> Training<'a> {
             run,
             best_by: best_by(trainer, data)?,
             objective,
-            folder,
+            folder: None,
+            settings: settings(trainer, optim, data, feed),
+            saved: None,
             ema,
             plateau: trainer.plateau.clone(),
             early: trainer.early_stopping.clone(),
+            base_lr: optim.lr(),
             peak_lr: optim.lr(),
             optim,
             tally: Tally::default(),
@@ -118,15 +131,96 @@ impl<'a> Training<'a> {
             best: None,
             evaluation: None,
             skipped: BTreeMap::new(),
-        })
+        };
+        if let Some(path) = &trainer.out {
+            let resumed = training.resume(&path.join(CHECKPOINT_FILE))?;
+            training.folder = Some(Folder::create(path, resumed.then_some(&training.history))?);
+        }
+        Ok(training)
+    }
+
+    /// Goes on from a checkpoint, if that is asked for and there is one.
+    fn resume(&mut self, path: &Path) -> Result<bool> {
+        if !self.trainer.resume || !path.exists() {
+            return Ok(false);
+        }
+        let checkpoint = Checkpoint::open(path, &self.feed.device)?;
+        checkpoint.check(&self.settings)?;
+        let position = Position::of(&checkpoint, self.trainer, &self.run)?;
+        checkpoint.load_model(self.model)?;
+        checkpoint.load_optimizer(self.optim)?;
+        if let Some(ema) = &mut self.ema {
+            checkpoint.load_ema(ema)?;
+        }
+        if let (Some((plateau, _)), Some(state)) = (&mut self.plateau, &position.plateau) {
+            let state = state.iter().map(|(name, bits)| (name.clone(), f64::from_bits(*bits)));
+            plateau.load_state(&state.collect())?;
+        }
+        if let (Some(early), Some(state)) = (&mut self.early, position.early) {
+            early.load_state(state);
+        }
+        self.epoch =
+            Epoch { sums: position.sums, window: position.window, before: position.seconds, started: Instant::now() };
+        self.run.done = checkpoint.step();
+        self.saved = Some(self.run.done);
+        self.peak_lr = position.peak_lr;
+        self.best = position.history.iter().find(|metrics| Some(metrics.epoch) == position.best).copied();
+        self.history = position.history;
+        self.skipped = position.skipped;
+        Ok(true)
+    }
+
+    /// Saves a checkpoint, unless the last one is of this step.
+    fn save(&mut self) -> Result<()> {
+        if self.folder.is_none() || self.saved == Some(self.run.done) {
+            return Ok(());
+        }
+        self.read()?;
+        let plateau = |(plateau, _): &(ReduceLrOnPlateau, Measure)| {
+            plateau.state().into_iter().map(|(name, value)| (name, value.to_bits())).collect()
+        };
+        let position = Position {
+            steps: self.run.steps,
+            steps_per_epoch: self.run.steps_per_epoch,
+            sums: self.epoch.sums,
+            window: self.epoch.window,
+            seconds: self.epoch.seconds(),
+            peak_lr: self.peak_lr,
+            history: self.history.clone(),
+            best: self.best.map(|best| best.epoch),
+            early: self.early.as_ref().map(EarlyStopping::state),
+            plateau: self.plateau.as_ref().map(plateau),
+            skipped: self.skipped.clone(),
+        };
+        let mut checkpoint = Checkpoint::new(&self.feed.device, self.run.done)
+            .model(self.model)
+            .optimizer(self.optim)?
+            .settings(self.settings.clone())
+            .config(&self.trainer.config);
+        if let Some(ema) = &self.ema {
+            checkpoint = checkpoint.ema(ema)?;
+        }
+        let checkpoint = position.put(checkpoint)?;
+        if let Some(folder) = &self.folder {
+            folder.write_checkpoint(&checkpoint)?;
+        }
+        self.saved = Some(self.run.done);
+        Ok(())
     }
 
     pub(crate) fn run(mut self) -> Result<Outcome> {
         self.hooks.start(&self.run)?;
         let stopped = self.steps()?;
-        self.optim.set_lr(self.peak_lr);
+        // An epoch that is over has saved one.
+        self.save()?;
+        self.optim.set_lr(self.base_lr);
         if let Some(ema) = &mut self.ema {
             ema.swap(self.model)?;
+        }
+        // A run that was over when it was resumed has none yet.
+        let over = matches!(stopped, Stopped::Finished | Stopped::EarlyStopping);
+        if over && self.evaluation.is_none() && !self.data.test.is_empty() {
+            self.evaluation = Some(evaluate(self.model, &self.data.test, self.feed)?);
         }
         let outcome = Outcome {
             history: self.history,
@@ -147,6 +241,9 @@ impl<'a> Training<'a> {
         let mut groups = Groups::new(batches, self.trainer.accumulate, self.loader.batches_per_epoch() as u64);
         self.epoch.started = Instant::now();
         while self.run.done < self.run.steps {
+            if self.early.as_ref().is_some_and(EarlyStopping::is_over) {
+                return Ok(Stopped::EarlyStopping);
+            }
             match self.hooks.before_step(self.run.done)? {
                 Flow::Continue => {}
                 Flow::Stop => return Ok(Stopped::Hook),
@@ -169,9 +266,8 @@ impl<'a> Training<'a> {
             }
             if ends {
                 flow = flow.max(self.end_epoch(group.epoch + 1)?);
-                if self.early.as_ref().is_some_and(EarlyStopping::is_over) {
-                    return Ok(Stopped::EarlyStopping);
-                }
+            } else if self.trainer.checkpoint_every.is_some_and(|every| self.run.done % every == 0) {
+                self.save()?;
             }
             match flow {
                 Flow::Continue => {}
@@ -273,7 +369,9 @@ impl<'a> Training<'a> {
         {
             early.step(value);
         }
+        // The time of what follows belongs to no epoch.
         self.epoch = Epoch::start();
+        self.save()?;
         let flow = self.with_means(|this| {
             let evaluation = this.evaluation.as_ref().filter(|_| evaluated);
             this.hooks.epoch(&EpochEnd { metrics: &metrics, evaluation, model: this.model, best })

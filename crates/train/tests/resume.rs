@@ -1,0 +1,454 @@
+//! Runs that are interrupted, in every way there is, and go on as if they had not been.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kiln_data::{FashionMnist, Splits};
+use kiln_nn::{
+    Adam, AdamW, BatchNorm1d, Dropout, Ema, Flatten, Init, Linear, Module, Optimizer, ReLU, ReduceLrOnPlateau,
+    Schedule, Sequential, StateFile,
+};
+use kiln_tensor::Device;
+use kiln_train::{
+    BEST_FILE, CHECKPOINT_FILE, Checkpoint, EarlyStopping, Error, Feed, Flow, Hook, Interrupt, Length, METRICS_FILE,
+    Measure, Outcome, Result, Run, Stopped, Trainer, WEIGHTS_FILE,
+};
+
+fn device() -> Device {
+    Device::open_default().unwrap()
+}
+
+/// A network with all that has a state: batch norm has buffers and a count, dropout uses random numbers.
+fn network(device: &Device) -> Sequential {
+    Sequential::builder()
+        .layer(Flatten)
+        .layer(Linear::builder(784, 16))
+        .layer(BatchNorm1d::builder(16))
+        .layer(ReLU)
+        .layer(Dropout::new(0.1).unwrap())
+        .layer(Linear::builder(16, 10))
+        .build(device, &Init::seed(5))
+        .unwrap()
+}
+
+fn data() -> Splits {
+    let data = FashionMnist::embedded().unwrap();
+    Splits { train: data.train().split(0.024, 1).unwrap().0, test: data.test().split(0.03, 1).unwrap().0 }
+}
+
+/// 240 samples in batches of 16 make 15 batches, of which two are a step: 8 steps an epoch, the last with one batch.
+const STEPS_PER_EPOCH: u64 = 8;
+
+/// Settings of all kinds that a run keeps something of.
+fn trainer(epochs: u64, folder: &Path) -> Trainer {
+    Trainer::new(Length::Epochs(epochs))
+        .seed(3)
+        .schedule(Schedule::Exponential { gamma: 0.999 })
+        .reduce_lr_on_plateau(ReduceLrOnPlateau::new().patience(0).threshold(0.5).factor(0.7), Measure::TestLoss)
+        .early_stopping(EarlyStopping::new(1000).measure(Measure::TestAccuracy))
+        .label_smoothing(0.05)
+        .mixup(0.3)
+        .clip_norm(2.0)
+        .accumulate(2)
+        .ema(0.9)
+        .report_every(3)
+        .checkpoint_every(2)
+        .config("epochs = 3")
+        .out(folder)
+}
+
+/// What a whole run in this process comes to.
+fn train(trainer: &Trainer, device: &Device, hooks: &mut dyn Hook) -> Result<Outcome> {
+    let model = network(device);
+    let mut optim = Adam::new(model.parameters(), 2e-3);
+    trainer.run(&model, &mut optim, &data(), &Feed::new(device).batch(16).workers(2), hooks)
+}
+
+/// Stops before a step.
+struct StopBefore(u64);
+
+impl Hook for StopBefore {
+    fn before_step(&mut self, step: u64) -> Result<Flow> {
+        Ok(if step == self.0 { Flow::Stop } else { Flow::Continue })
+    }
+}
+
+/// All tensors of a weights file but the checkpoint's own text, which has times.
+fn tensors(path: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut file = StateFile::open(path).unwrap();
+    let names: Vec<String> = file.names().filter(|name| *name != "checkpoint").map(String::from).collect();
+    names.into_iter().map(|name| (name.clone(), file.bytes(&name).unwrap())).collect()
+}
+
+/// The lines of the metrics file without what was measured by a clock, or of this process's memory.
+fn lines(folder: &Path) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(folder.join(METRICS_FILE)).unwrap();
+    let line = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for key in ["seconds", "images_per_s", "memory"] {
+            assert!(line.as_object_mut().unwrap().remove(key).is_some(), "{line}");
+        }
+        line
+    };
+    text.lines().map(line).collect()
+}
+
+/// Holds the results of two runs against each other.
+fn assert_same(folder: &Path, expected: &Path, when: &str) {
+    for file in [CHECKPOINT_FILE, WEIGHTS_FILE, BEST_FILE] {
+        let (given, expected) = (tensors(&folder.join(file)), tensors(&expected.join(file)));
+        assert_eq!(given.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{file}, {when}");
+        for (name, bytes) in &given {
+            assert!(*bytes == expected[name], "{name} of {file} differs, {when}");
+        }
+    }
+    assert_eq!(lines(folder), lines(expected), "{when}");
+    let left: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 4, "{left:?}");
+}
+
+#[test]
+fn a_run_goes_on_to_the_bit_from_any_step() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let whole = folder.path().join("whole");
+    let expected = train(&trainer(3, &whole), &device, &mut ()).unwrap();
+    assert_eq!((expected.steps, expected.stopped), (3 * STEPS_PER_EPOCH, Stopped::Finished));
+    // Within an epoch on and off a checkpoint's step, before, at and behind an epoch's end, before the last step.
+    for stop in [1, 4, 7, 8, 9, 15, 23] {
+        let out = folder.path().join(format!("stopped-{stop}"));
+        let stopped = train(&trainer(3, &out), &device, &mut StopBefore(stop)).unwrap();
+        assert_eq!((stopped.steps, stopped.stopped), (stop, Stopped::Hook));
+        assert_eq!(Checkpoint::open(&out.join(CHECKPOINT_FILE), &device).unwrap().step(), stop);
+        // As a process that was killed behind the epoch's line leaves it.
+        fs::write(out.join(METRICS_FILE), "a line that the checkpoint does not know\n").unwrap();
+        fs::write(out.join(".kiln-killed.tmp"), "half a checkpoint").unwrap();
+        let resumed = train(&trainer(3, &out).resume(true), &device, &mut ()).unwrap();
+        assert_same(&out, &whole, &format!("stopped before step {stop}"));
+        assert_eq!(resumed.evaluation, expected.evaluation);
+        assert_eq!(resumed.best.map(|best| best.epoch), expected.best.map(|best| best.epoch));
+        assert_eq!(resumed.history.len(), 3);
+    }
+    // One that is over has nothing left to do, and still says how good it is.
+    let over = train(&trainer(3, &whole).resume(true), &device, &mut ()).unwrap();
+    assert_eq!(
+        (over.stopped, over.history, over.evaluation),
+        (expected.stopped, expected.history, expected.evaluation)
+    );
+    // It may be longer: the schedule is the same so far.
+    let longer = train(&trainer(4, &whole).resume(true), &device, &mut ()).unwrap();
+    let straight = folder.path().join("straight");
+    train(&trainer(4, &straight), &device, &mut ()).unwrap();
+    assert_eq!(longer.history.len(), 4);
+    assert_same(&whole, &straight, "made longer");
+}
+
+#[test]
+fn without_a_checkpoint_a_run_starts_and_without_resume_it_starts_anew() {
+    struct Done(Vec<u64>);
+    impl Hook for Done {
+        fn start(&mut self, run: &Run) -> Result<()> {
+            self.0.push(run.done);
+            Ok(())
+        }
+    }
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let mut done = Done(Vec::new());
+    train(&trainer(1, folder.path()).resume(true), &device, &mut (StopBefore(3), &mut done)).unwrap();
+    train(&trainer(1, folder.path()).resume(true), &device, &mut (StopBefore(5), &mut done)).unwrap();
+    train(&trainer(1, folder.path()), &device, &mut (StopBefore(0), &mut done)).unwrap();
+    assert_eq!(done.0, [0, 3, 0]);
+    assert_eq!(Checkpoint::open(&folder.path().join(CHECKPOINT_FILE), &device).unwrap().step(), 0);
+    assert!(!folder.path().join(WEIGHTS_FILE).exists());
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_told_by_what_differs() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let out = folder.path();
+    train(&trainer(2, out), &device, &mut StopBefore(3)).unwrap();
+    let file = out.join(CHECKPOINT_FILE);
+    let before = fs::read(&file).unwrap();
+    let model = network(&device);
+    let run = |trainer: &Trainer, model: &dyn Module, optim: &mut dyn Optimizer, batch: usize, data: &Splits| {
+        let error = trainer.run(model, optim, data, &Feed::new(&device).batch(batch), &mut ()).unwrap_err();
+        assert!(matches!(error, Error::OtherRun { .. }), "{error:?}");
+        error.to_string()
+    };
+    let told = |what: &str, saved: &str, given: &str| {
+        format!(
+            "{} is of another run: {what} is {saved} there and {given} here; go on with the same settings, or train into another \
+             folder",
+            file.display()
+        )
+    };
+    let adam = || Adam::new(model.parameters(), 2e-3);
+    let trainer = trainer(2, out).resume(true);
+    assert_eq!(run(&trainer.clone().seed(4), &model, &mut adam(), 16, &data()), told("the seed", "3", "4"));
+    assert_eq!(run(&trainer, &model, &mut adam(), 8, &data()), told("the batch size", "16", "8"));
+    let rate = &mut Adam::new(model.parameters(), 1e-3);
+    assert_eq!(run(&trainer, &model, rate, 16, &data()), told("the learning rate", "0.002", "0.001"));
+    let kind = &mut AdamW::new(model.parameters(), 2e-3);
+    let [adam_text, adamw_text] = [
+        "Adam(betas=[0.9, 0.999], eps=0.00000001, weight_decay=0)",
+        "AdamW(betas=[0.9, 0.999], eps=0.00000001, weight_decay=0.01)",
+    ];
+    assert_eq!(run(&trainer, &model, kind, 16, &data()), told("the optimizer", adam_text, adamw_text));
+    let less = Splits { train: data().train.split(0.9, 0).unwrap().0, test: data().test };
+    assert_eq!(run(&trainer, &model, &mut adam(), 16, &less), told("the number of training samples", "240", "216"));
+    let shorter = trainer.clone().checkpoint_every(1);
+    let wide =
+        Sequential::builder().layer(Flatten).layer(Linear::builder(784, 10)).build(&device, &Init::seed(5)).unwrap();
+    let error = run(&shorter, &wide, &mut Adam::new(wide.parameters(), 2e-3), 16, &data());
+    assert_eq!(error, told("the number of trained parameters", "6", "2"));
+    let builder = Sequential::builder().layer(Flatten).layer(Linear::builder(784, 12)).layer(BatchNorm1d::builder(12));
+    let narrow =
+        builder.layer(ReLU).layer(Flatten).layer(Linear::builder(12, 10)).build(&device, &Init::seed(5)).unwrap();
+    let error = run(&trainer, &narrow, &mut Adam::new(narrow.parameters(), 2e-3), 16, &data());
+    assert_eq!(error, told("1.weight", "f32 [16, 784]", "f32 [12, 784]"));
+    // A schedule over another length would have given other rates.
+    let cosine = |epochs: u64| self::trainer(epochs, &out.join("cosine")).schedule(Schedule::cosine(0));
+    train(&cosine(1), &device, &mut StopBefore(4)).unwrap();
+    let error = train(&cosine(2).resume(true), &device, &mut ()).unwrap_err().to_string();
+    assert!(error.contains("the number of steps is 8 there and 16 here"), "{error}");
+    assert!(fs::read(&file).unwrap() == before, "a refused checkpoint is as it was");
+}
+
+/// Small numbers that look random, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+#[test]
+fn damaged_checkpoints_are_errors_and_never_panics() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let out = folder.path();
+    train(&trainer(2, out), &device, &mut StopBefore(9)).unwrap();
+    let file = out.join(CHECKPOINT_FILE);
+    let good = fs::read(&file).unwrap();
+    let model = network(&device);
+    let load = || -> Result<()> {
+        let checkpoint = Checkpoint::open(&file, &device)?;
+        checkpoint.load_model(&model)?;
+        checkpoint.load_optimizer(&mut Adam::new(model.parameters(), 2e-3))?;
+        checkpoint.load_ema(&mut Ema::new(&model, 0.9)?)
+    };
+    load().unwrap();
+    let mut dice = Dice(1);
+    let mut refused = 0;
+    for _ in 0..150 {
+        let mut bytes = good.clone();
+        match dice.below(3) {
+            0 => bytes.truncate(dice.below(good.len())),
+            // The header, which is in front.
+            1 => bytes[dice.below(2_000)] ^= 1 << dice.below(8),
+            _ => {
+                let at = dice.below(good.len());
+                bytes[at] ^= 1 << dice.below(8);
+            }
+        }
+        fs::write(&file, &bytes).unwrap();
+        refused += usize::from(load().is_err());
+    }
+    assert!(refused > 50, "{refused}");
+
+    // The numbers of the run itself: each digit in turn.
+    let start = good.windows(10).rposition(|window| window == b"{\"format\":").unwrap();
+    let end = start + good[start..].iter().rposition(|&byte| byte == b'}').unwrap();
+    let digits: Vec<usize> = (start..end).filter(|&at| good[at].is_ascii_digit()).collect();
+    for _ in 0..60 {
+        let mut bytes = good.clone();
+        let first = dice.below(digits.len());
+        let run = digits[first..].iter().zip(digits[first]..).take_while(|(at, next)| **at == *next).count();
+        for at in &digits[first..first + run] {
+            bytes[*at] = b'9';
+        }
+        fs::write(&file, &bytes).unwrap();
+        // A step is enough; what is plausible is believed.
+        match train(&trainer(2, out).resume(true), &device, &mut StopBefore(10)) {
+            Ok(outcome) => assert!(outcome.steps <= 2 * STEPS_PER_EPOCH),
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+    fs::write(&file, &good[..good.len() - 1]).unwrap();
+    let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
+    assert!(matches!(error, Error::Nn(kiln_nn::Error::Truncated { .. })), "{error:?}");
+    model.save(&file).unwrap();
+    let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("so it is no checkpoint of Kiln; go on from another"), "{error}");
+}
+
+#[test]
+fn after_a_lost_device_a_new_one_goes_on_in_the_same_process() {
+    struct Loses(Device, u64);
+    impl Hook for Loses {
+        fn before_step(&mut self, step: u64) -> Result<Flow> {
+            if step == self.1 {
+                self.0.destroy();
+            }
+            Ok(Flow::Continue)
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+    train(&trainer(2, &whole), &device(), &mut ()).unwrap();
+    for lost_at in [3, 8, 13] {
+        let device = device();
+        let error = train(&trainer(2, &out).resume(true), &device, &mut Loses(device.clone(), lost_at)).unwrap_err();
+        assert!(error.to_string().contains("is lost"), "{error}");
+    }
+    train(&trainer(2, &out).resume(true), &device(), &mut ()).unwrap();
+    assert_same(&out, &whole, "lost three times");
+}
+
+#[test]
+fn interrupted_by_ctrl_c_it_saves_and_goes_on() {
+    struct Presses(u64);
+    impl Hook for Presses {
+        fn before_step(&mut self, step: u64) -> Result<Flow> {
+            if step == self.0 {
+                signal_hook::low_level::raise(signal_hook::consts::SIGINT).unwrap();
+            }
+            Ok(Flow::Continue)
+        }
+    }
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+    train(&trainer(2, &whole), &device, &mut ()).unwrap();
+    // The order of the hooks decides whether the step is still made.
+    for (press, done) in [(5, 5), (12, 12)] {
+        let mut hooks = (Presses(press), Interrupt::new().unwrap());
+        let outcome = train(&trainer(2, &out).resume(true), &device, &mut hooks).unwrap();
+        assert_eq!((outcome.stopped, outcome.steps), (Stopped::Interrupted, done));
+        assert!(hooks.1.asked());
+    }
+    train(&trainer(2, &out).resume(true), &device, &mut Interrupt::new().unwrap()).unwrap();
+    assert_same(&out, &whole, "interrupted twice");
+}
+
+/// Asks this test program to run one of its ignored tests in a process of its own.
+fn child(test: &str, out: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]).env("KILN_TEST_OUT", out);
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+fn child_out() -> std::path::PathBuf {
+    std::env::var_os("KILN_TEST_OUT").expect("run by another test").into()
+}
+
+/// Tells where it started once its kernels are compiled, and takes its time.
+#[derive(Default)]
+struct Paced {
+    start: u64,
+}
+
+impl Hook for Paced {
+    fn start(&mut self, run: &Run) -> Result<()> {
+        self.start = run.done;
+        Ok(())
+    }
+
+    fn before_step(&mut self, step: u64) -> Result<Flow> {
+        if step == self.start + 1 {
+            println!("\nstarted at {}", self.start);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(Flow::Continue)
+    }
+}
+
+/// More than the killed processes get to.
+const LONG: u64 = 50;
+
+#[test]
+#[ignore = "run by killed_at_any_moment_it_goes_on_to_the_bit"]
+fn killed_child() {
+    train(&trainer(LONG, &child_out()).resume(true), &device(), &mut Paced::default()).unwrap();
+}
+
+#[test]
+fn killed_at_any_moment_it_goes_on_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+    let mut dice = Dice(7);
+    let mut starts = Vec::new();
+    for _ in 0..20 {
+        let mut process = child("killed_child", &out).spawn().unwrap();
+        let mut reader = BufReader::new(process.stdout.take().unwrap()).lines().map_while(std::io::Result::ok);
+        let start = reader.find_map(|line| line.strip_prefix("started at ")?.parse::<u64>().ok());
+        starts.extend(start);
+        std::thread::sleep(Duration::from_millis(dice.below(150) as u64));
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    assert_eq!(starts.len(), 20, "each process was killed after its start: {starts:?}");
+    assert!(starts.is_sorted() && starts[19] > starts[0], "none goes back: {starts:?}");
+    let outcome = train(&trainer(LONG, &out).resume(true), &device(), &mut ()).unwrap();
+    assert_eq!((outcome.stopped, outcome.steps), (Stopped::Finished, LONG * STEPS_PER_EPOCH));
+    train(&trainer(LONG, &whole), &device(), &mut ()).unwrap();
+    assert_same(&out, &whole, &format!("killed 20 times, started at {starts:?}"));
+}
+
+/// Takes the folder away before a step, as a disk that is no longer there.
+#[cfg(unix)]
+struct Unplugs<'a>(u64, &'a Path, &'a Path);
+
+#[cfg(unix)]
+impl Hook for Unplugs<'_> {
+    fn before_step(&mut self, step: u64) -> Result<Flow> {
+        if step == self.0 {
+            fs::rename(self.1, self.2).unwrap();
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_leaves_the_last_checkpoint() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let [whole, out, away] = ["whole", "out", "away"].map(|name| folder.path().join(name));
+    train(&trainer(2, &whole), &device, &mut ()).unwrap();
+    let file = out.join(CHECKPOINT_FILE);
+    for (step, last) in [(5, 4), (7, 6), (13, 12)] {
+        let error = train(&trainer(2, &out).resume(true), &device, &mut Unplugs(step, &out, &away)).unwrap_err();
+        assert!(matches!(error, Error::Nn(kiln_nn::Error::Io { .. })), "{error:?}");
+        let told = error.to_string();
+        assert!(told.starts_with(&out.display().to_string()) && told.contains(": cannot write a temporary"), "{told}");
+        fs::rename(&away, &out).unwrap();
+        assert_eq!(Checkpoint::open(&file, &device).unwrap().step(), last);
+    }
+    train(&trainer(2, &out).resume(true), &device, &mut ()).unwrap();
+    assert_same(&out, &whole, "with the disk back");
+}
+
+#[test]
+#[ignore = "run by a_second_ctrl_c_stops_at_once"]
+fn child_of_two_signals() {
+    let interrupt = Interrupt::new().unwrap();
+    signal_hook::low_level::raise(signal_hook::consts::SIGINT).unwrap();
+    println!("\nasked: {}", interrupt.asked());
+    signal_hook::low_level::raise(signal_hook::consts::SIGINT).unwrap();
+    println!("still here");
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let mut process = child("child_of_two_signals", Path::new("")).spawn().unwrap();
+    let mut said = String::new();
+    process.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains("asked: true") && !said.contains("still here"), "{said}");
+}
