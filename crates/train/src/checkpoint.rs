@@ -186,8 +186,8 @@ impl Checkpoint {
                 "it has format {format} of Kiln {kiln_version:?}, this version reads format {FORMAT}"
             )));
         }
-        let counts = saved.counts.iter().chain(&saved.optimizer_steps);
-        if let Some((name, count)) = counts.filter(|(_, count)| **count > MOST).next() {
+        let mut counts = saved.counts.iter().chain(&saved.optimizer_steps);
+        if let Some((name, count)) = counts.find(|(_, count)| **count > MOST) {
             return Err(bad(format!("{name} counts {count}, which no run reaches")));
         }
         if saved.step > MOST {

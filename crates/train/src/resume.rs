@@ -62,7 +62,7 @@ impl Position {
             (0..done).all(|step| trainer.schedule.lr(1.0, step, *steps) == trainer.schedule.lr(1.0, step, run.steps))
         };
         // A run that ended within an epoch has closed it.
-        let closed = done == *steps && done % steps_per_epoch != 0;
+        let closed = done == *steps && !done.is_multiple_of(*steps_per_epoch);
         if *steps != run.steps && (done > run.steps || closed || !same_rates()) {
             return Err(checkpoint.other_run("the number of steps", steps.to_string(), run.steps.to_string()));
         }

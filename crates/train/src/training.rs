@@ -259,14 +259,14 @@ impl<'a> Training<'a> {
 
             let ends = group.last || self.run.done == self.run.steps;
             let mut flow = Flow::Continue;
-            if ends || self.run.done % self.trainer.report_every == 0 {
+            if ends || self.run.done.is_multiple_of(self.trainer.report_every) {
                 flow = self.report(group.epoch + 1)?;
             } else if self.tally.is_full() {
                 self.read()?;
             }
             if ends {
                 flow = flow.max(self.end_epoch(group.epoch + 1)?);
-            } else if self.trainer.checkpoint_every.is_some_and(|every| self.run.done % every == 0) {
+            } else if self.trainer.checkpoint_every.is_some_and(|every| self.run.done.is_multiple_of(every)) {
                 self.save()?;
             }
             match flow {
@@ -394,7 +394,7 @@ impl<'a> Training<'a> {
 
     /// The epoch's metrics, whether it is the best, and whether the test set was evaluated. Writes the weights.
     fn measure(&mut self, epoch: u64, images_per_s: f64) -> Result<(EpochMetrics, bool, bool)> {
-        let due = epoch % self.trainer.evaluate_every == 0 || self.run.done == self.run.steps;
+        let due = epoch.is_multiple_of(self.trainer.evaluate_every) || self.run.done == self.run.steps;
         let evaluate_now = due && !self.data.test.is_empty();
         if evaluate_now {
             self.evaluation = Some(evaluate(self.model, &self.data.test, self.feed)?);

@@ -134,11 +134,11 @@ fn clipping_bounds_what_the_optimizer_gets() {
     struct Gradients(Vec<Vec<f32>>);
     impl Hook for Gradients {
         fn wants_gradients(&self, step: u64) -> bool {
-            step % 2 == 0
+            step.is_multiple_of(2)
         }
 
         fn after_backward(&mut self, end: &StepEnd<'_>) -> kiln_train::Result<()> {
-            assert!(end.step % 2 == 0);
+            assert!(end.step.is_multiple_of(2));
             let parameters = end.model.parameters();
             let values =
                 parameters.iter().flat_map(|(_, p)| p.gradient(end.gradients).unwrap().to_vec::<f32>().unwrap());
@@ -329,7 +329,7 @@ fn memory_stays_as_it_is_over_2000_steps() {
     struct Memory(Device, Vec<(u64, u64)>);
     impl Hook for Memory {
         fn before_step(&mut self, step: u64) -> kiln_train::Result<Flow> {
-            if step % 100 == 0 {
+            if step.is_multiple_of(100) {
                 let memory = self.0.memory();
                 self.1.push((memory.in_use, memory.reserved));
             }

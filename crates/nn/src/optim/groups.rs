@@ -82,12 +82,12 @@ impl Optimizer for ParameterGroups {
     }
 
     fn settings(&self) -> String {
-        let group = |(group, ratio): (&Box<dyn Optimizer>, &f64)| {
+        let group = |(group, ratio): (&dyn Optimizer, &f64)| {
             let parameters = group.parameters();
             let of = parameters.names().next().unwrap_or_default();
             format!("{} of {} parameters from {of} on with {ratio} of the rate", group.settings(), parameters.len())
         };
-        self.groups.iter().zip(&self.ratios).map(group).collect::<Vec<_>>().join(", ")
+        self.groups().zip(&self.ratios).map(group).collect::<Vec<_>>().join(", ")
     }
 
     fn lr(&self) -> f64 {
