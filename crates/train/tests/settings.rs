@@ -3,7 +3,7 @@
 
 use kiln_autograd::{Tape, Var};
 use kiln_data::{Dataset, Splits};
-use kiln_nn::{Ema, Flatten, Init, Linear, Module, ReduceLrOnPlateau, Result, Sgd, Visitor, clip_grad_norm};
+use kiln_nn::{Ema, Flatten, Init, Linear, Module, ReduceLrOnPlateau, Result, Schedule, Sgd, Visitor, clip_grad_norm};
 use kiln_tensor::ops::class_loss::CrossEntropyOptions;
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
@@ -224,9 +224,12 @@ fn smoothing_weights_and_mixing_change_the_loss_as_asked() {
 fn a_plateau_lowers_what_the_schedule_starts_from() {
     // Never better by a half: every evaluation after the first is a bad one.
     let plateau = ReduceLrOnPlateau::new().patience(0).factor(0.5).threshold(0.9);
-    let trainer = Trainer::new(Length::Epochs(4)).reduce_lr_on_plateau(plateau, Measure::TestLoss);
+    let trainer = Trainer::new(Length::Epochs(4)).schedule(Schedule::Exponential { gamma: 0.5 });
+    let trainer = trainer.reduce_lr_on_plateau(plateau, Measure::TestLoss);
     let (_, outcome) = run(&trainer, 25, &splits(), &mut ());
-    assert_eq!(outcome.history.iter().map(|metrics| metrics.lr).collect::<Vec<_>>(), [0.5, 0.5, 0.25, 0.125]);
+    // Two steps an epoch: the last ones are the steps 1, 3, 5 and 7.
+    let rates: Vec<f64> = outcome.history.iter().map(|metrics| metrics.lr).collect();
+    assert_eq!(rates, [0.5 / 2.0, 0.5 / 8.0, 0.25 / 32.0, 0.125 / 128.0]);
 }
 
 #[test]
