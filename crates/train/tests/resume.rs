@@ -159,11 +159,13 @@ fn without_a_checkpoint_a_run_starts_and_without_resume_it_starts_anew() {
     let (device, folder) = (device(), tempfile::tempdir().unwrap());
     let mut done = Done(Vec::new());
     train(&trainer(1, folder.path()).resume(true), &device, &mut (StopBefore(3), &mut done)).unwrap();
-    train(&trainer(1, folder.path()).resume(true), &device, &mut (StopBefore(5), &mut done)).unwrap();
+    train(&trainer(1, folder.path()).resume(true), &device, &mut done).unwrap();
+    assert!(folder.path().join(WEIGHTS_FILE).exists() && folder.path().join(BEST_FILE).exists());
     train(&trainer(1, folder.path()), &device, &mut (StopBefore(0), &mut done)).unwrap();
     assert_eq!(done.0, [0, 3, 0]);
     assert_eq!(Checkpoint::open(&folder.path().join(CHECKPOINT_FILE), &device).unwrap().step(), 0);
-    assert!(!folder.path().join(WEIGHTS_FILE).exists());
+    assert!(!folder.path().join(WEIGHTS_FILE).exists() && !folder.path().join(BEST_FILE).exists());
+    assert_eq!(lines(folder.path()).len(), 0);
 }
 
 #[test]
@@ -228,6 +230,20 @@ impl Dice {
     }
 }
 
+/// The paths of all numbers of a JSON value.
+fn numbers(value: &serde_json::Value, path: String, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Number(_) => found.push(path),
+        serde_json::Value::Array(list) => {
+            list.iter().enumerate().for_each(|(at, value)| numbers(value, format!("{path}/{at}"), found));
+        }
+        serde_json::Value::Object(map) => {
+            map.iter().for_each(|(key, value)| numbers(value, format!("{path}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
 #[test]
 fn damaged_checkpoints_are_errors_and_never_panics() {
     let (device, folder) = (device(), tempfile::tempdir().unwrap());
@@ -261,24 +277,32 @@ fn damaged_checkpoints_are_errors_and_never_panics() {
     }
     assert!(refused > 50, "{refused}");
 
-    // The numbers of the run itself: each digit in turn.
-    let start = good.windows(10).rposition(|window| window == b"{\"format\":").unwrap();
-    let end = start + good[start..].iter().rposition(|&byte| byte == b'}').unwrap();
-    let digits: Vec<usize> = (start..end).filter(|&at| good[at].is_ascii_digit()).collect();
-    for _ in 0..60 {
-        let mut bytes = good.clone();
-        let first = dice.below(digits.len());
-        let run = digits[first..].iter().zip(digits[first]..).take_while(|(at, next)| **at == *next).count();
-        for at in &digits[first..first + run] {
-            bytes[*at] = b'9';
-        }
-        fs::write(&file, &bytes).unwrap();
-        // A step is enough; what is plausible is believed.
-        match train(&trainer(2, out).resume(true), &device, &mut StopBefore(10)) {
-            Ok(outcome) => assert!(outcome.steps <= 2 * STEPS_PER_EPOCH),
-            Err(error) => assert!(!error.to_string().is_empty()),
+    // The run's own numbers, each in turn, by what no run has.
+    fs::write(&file, &good).unwrap();
+    let whole = Checkpoint::open(&file, &device).unwrap();
+    let state: serde_json::Value = whole.get("trainer").unwrap().unwrap();
+    let mut places = Vec::new();
+    numbers(&state, String::new(), &mut places);
+    assert!(places.len() > 25, "{places:?}");
+    let mut refused = 0;
+    for (turn, place) in places.iter().enumerate() {
+        let strange =
+            [serde_json::json!(u64::MAX), serde_json::json!(-1), serde_json::json!(1e308), serde_json::json!("one")];
+        // The largest number everywhere, the others in turn.
+        for strange in [&strange[0], &strange[1 + turn % 3]] {
+            let mut state = state.clone();
+            *state.pointer_mut(place).unwrap() = strange.clone();
+            fs::write(&file, &good).unwrap();
+            Checkpoint::open(&file, &device).unwrap().put("trainer", &state).unwrap().save(&file).unwrap();
+            match train(&trainer(2, out).resume(true), &device, &mut StopBefore(10)) {
+                // What is plausible is believed.
+                Ok(outcome) => assert!(outcome.steps <= 10, "{place} = {strange}"),
+                Err(Error::Damaged { .. } | Error::OtherRun { .. }) => refused += 1,
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
         }
     }
+    assert!(2 * refused > places.len(), "{refused} of {}", places.len());
     fs::write(&file, &good[..good.len() - 1]).unwrap();
     let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
     assert!(matches!(error, Error::Nn(kiln_nn::Error::Truncated { .. })), "{error:?}");
