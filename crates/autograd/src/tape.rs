@@ -233,11 +233,11 @@ impl Tape {
         if inputs.iter().any(|input| !self.same(input.tape())) {
             return Err(Error::TwoTapes { op });
         }
-        self.0.watch.see(op, &inputs.iter().map(|input| input.tensor()).collect::<Vec<_>>(), &output)?;
+        let traced = self.0.watch.see(op, inputs, &output)?;
         let wanted = inputs.iter().any(|input| input.wants_gradient());
         // Integers carry no gradient: whatever is computed from them starts anew.
         if !self.is_training() || !wanted || !output.dtype().is_float() {
-            return Ok(self.constant(output));
+            return Ok(self.constant(output).with_traced(traced));
         }
         if let Some(input) = inputs.iter().position(|var| var.wants_gradient() && !var.dtype().is_float()) {
             return Err(Error::NotFloat { op, input, dtype: inputs[input].dtype() });
@@ -253,7 +253,7 @@ impl Tape {
         nodes.list.push(node);
         let index = nodes.list.len() - 1;
         drop(nodes);
-        Ok(Var::new(self.clone(), output, Some(index)))
+        Ok(Var::new(self.clone(), output, Some(index)).with_traced(traced))
     }
 
     pub(crate) fn watch(&self) -> &Watch {

@@ -17,11 +17,22 @@ pub struct Var {
     tensor: Tensor,
     // `None`: a constant.
     node: Option<usize>,
+    // On a traced tape, the op that computed it.
+    traced: Option<usize>,
 }
 
 impl Var {
     pub(crate) fn new(tape: Tape, tensor: Tensor, node: Option<usize>) -> Var {
-        Var { tape, tensor, node }
+        Var { tape, tensor, node, traced: None }
+    }
+
+    pub(crate) fn traced(&self) -> Option<usize> {
+        self.traced
+    }
+
+    pub(crate) fn with_traced(mut self, index: Option<usize>) -> Var {
+        self.traced = index;
+        self
     }
 
     pub(crate) fn node(&self) -> Option<usize> {

@@ -1,23 +1,28 @@
 //! What a tape can tell of its ops besides recording them: the first that is not finite, and what each did.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kiln_tensor::{DType, Tensor};
 
 use crate::error::{Error, Form, Result};
 use crate::tape::Tape;
+use crate::var::Var;
 
 /// An op as a traced tape saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpTrace {
+    /// Its place among the traced ops of its tape, from 0. [`Tape::take_trace`] does not start it anew.
+    pub index: usize,
     /// The operation.
     pub op: &'static str,
     /// The full name of the layer that it ran in, as its modules named it; empty outside of any.
     pub layer: String,
     /// Types and shapes of its inputs.
     pub inputs: Vec<Form>,
+    /// For each input the [`index`](OpTrace::index) of the op that computed it; `None` for a constant, a leaf or a parameter.
+    pub sources: Vec<Option<usize>>,
     /// Type and shape of its output.
     pub output: Form,
 }
@@ -46,6 +51,8 @@ pub(crate) struct Watch {
     trace: Mutex<Vec<OpTrace>>,
     captures: AtomicBool,
     capture: Mutex<Option<Capture>>,
+    /// How many ops were traced.
+    ops: AtomicUsize,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,24 +75,26 @@ impl Watch {
         (!layers.is_empty()).then(|| layers.join("."))
     }
 
-    /// Looks at what an op gave.
-    pub(crate) fn see(&self, op: &'static str, inputs: &[&Tensor], output: &Tensor) -> Result<()> {
-        if self.traced.load(Ordering::Relaxed) {
-            let inputs = inputs.iter().map(|input| Form::of(input)).collect();
+    /// Looks at what an op gave. On a traced tape, the index of the op.
+    pub(crate) fn see(&self, op: &'static str, inputs: &[&Var], output: &Tensor) -> Result<Option<usize>> {
+        let index = self.traced.load(Ordering::Relaxed).then(|| self.ops.fetch_add(1, Ordering::Relaxed));
+        if let Some(index) = index {
+            let sources = inputs.iter().map(|input| input.traced()).collect();
+            let inputs = inputs.iter().map(|input| Form::of(input.tensor())).collect();
             let layer = self.layer().unwrap_or_default();
-            locked(&self.trace).push(OpTrace { op, layer, inputs, output: Form::of(output) });
+            locked(&self.trace).push(OpTrace { index, op, layer, inputs, sources, output: Form::of(output) });
         }
         if self.captures.load(Ordering::Relaxed) {
             self.keep(inputs, output);
         }
         if !self.detects() {
-            return Ok(());
+            return Ok(index);
         }
-        let Some(found) = not_finite(output)? else { return Ok(()) };
+        let Some(found) = not_finite(output)? else { return Ok(index) };
         // An input that no op made has been seen by nobody.
         let mut already = Vec::new();
         for (index, input) in inputs.iter().enumerate() {
-            if let Some(found) = not_finite(input)? {
+            if let Some(found) = not_finite(input.tensor())? {
                 already.push(format!("input {index} has {found} already"));
             }
         }
@@ -94,14 +103,14 @@ impl Watch {
             layer: Layer(self.layer()),
             what: format!("the result {}", Form::of(output)),
             found,
-            inputs: described(inputs.iter().map(|input| Form::of(input)), &already),
+            inputs: described(inputs.iter().map(|input| Form::of(input.tensor())), &already),
         })
     }
 }
 
 impl Watch {
     /// Keeps the tensors of an op of the layer that is captured.
-    fn keep(&self, inputs: &[&Tensor], output: &Tensor) {
+    fn keep(&self, inputs: &[&Var], output: &Tensor) {
         let layer = self.layer().unwrap_or_default();
         let mut capture = locked(&self.capture);
         let Some(capture) = capture.as_mut() else { return };
@@ -111,8 +120,8 @@ impl Watch {
         }
         match (&mut capture.captured, inputs.first()) {
             (Some(captured), _) => captured.output = output.clone(),
-            (captured, Some(&input)) => {
-                *captured = Some(Captured { input: input.clone(), output: output.clone() });
+            (captured, Some(input)) => {
+                *captured = Some(Captured { input: input.tensor().clone(), output: output.clone() });
             }
             (_, None) => {}
         }
@@ -208,7 +217,21 @@ impl Tape {
         self
     }
 
-    /// Notes every op with its layer and shapes, for [`Tape::take_trace`].
+    /// Notes every op with its layer, its shapes and where its inputs come from, for [`Tape::take_trace`].
+    ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{Device, Tensor};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::eval().traced();
+    /// let x = tape.constant(Tensor::from_slice(&device, [2], &[1.0f32, 2.0])?);
+    /// let y = x.square()?;
+    /// y.exp()?.add(&x)?.mul(&y)?;
+    /// let sources: Vec<_> = tape.take_trace().into_iter().map(|op| (op.op, op.sources)).collect();
+    /// let known = [("square", vec![None]), ("exp", vec![Some(0)]), ("add", vec![Some(1), None]), ("mul", vec![Some(2), Some(0)])];
+    /// assert_eq!(sources, known);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn traced(self) -> Tape {
         self.watch().traced.store(true, Ordering::Relaxed);
