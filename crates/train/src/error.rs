@@ -91,6 +91,14 @@ pub enum Error {
         /// What it should be.
         needed: &'static str,
     },
+    /// A picture or a curve could not be drawn.
+    #[error("cannot draw {what}: {message}")]
+    Drawing {
+        /// What should be drawn.
+        what: &'static str,
+        /// Why it was not.
+        message: String,
+    },
 }
 
 impl Error {
@@ -101,5 +109,9 @@ impl Error {
 
     pub(crate) fn argument(what: &'static str, message: impl Into<String>) -> Error {
         Error::Argument { what, message: message.into() }
+    }
+
+    pub(crate) fn drawing(what: &'static str, why: impl std::fmt::Display) -> Error {
+        Error::Drawing { what, message: why.to_string() }
     }
 }
