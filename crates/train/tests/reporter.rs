@@ -1,0 +1,178 @@
+//! What a run leaves for people: the report, the curves and the event file.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod events;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use events::{first, last_file, read_all, summary};
+use kiln_autograd::Var;
+use kiln_data::{Dataset, Splits};
+use kiln_nn::{Build, Conv2d, Flatten, Init, Linear, Module, Result, Sgd, Visitor};
+use kiln_tensor::Device;
+use kiln_train::{
+    CURVES_PNG_FILE, CURVES_SVG_FILE, Feed, Flow, Graph, Hook, Length, METRICS_FILE, Outcome, REPORT_FILE, Reporter,
+    Stopped, TensorBoard, Trainer,
+};
+
+/// Names that would break out of a page that does not look at them.
+const HOSTILE: &str = "</td><script>alert('x')</script>&amp;\" onload=\"x";
+const UNICODE: &str = "قطة 猫 Kätzchen";
+
+/// Images of 6x6 grey pixels whose left or right half is bright.
+fn samples(n: usize) -> Dataset {
+    let image = |index: usize| {
+        (0..36).map(move |at| {
+            let bright = (at % 6 < 3) == index.is_multiple_of(2);
+            if bright { 160 + (index * 37 % 90) as u8 } else { (index * 53 % 120) as u8 }
+        })
+    };
+    let images = (0..n).flat_map(image).collect();
+    // Each eighth label is wrong, so that there are mistakes to show.
+    let label = |index: usize| ((index + usize::from(index % 8 == 3)) % 2) as u32;
+    Dataset::from_memory(images, [n, 1, 6, 6], (0..n).map(label).collect(), [HOSTILE, UNICODE]).unwrap()
+}
+
+struct Tiny {
+    conv: Conv2d,
+    head: Linear,
+}
+
+impl Tiny {
+    fn new(device: &Device) -> Tiny {
+        let init = Init::seed(5);
+        Tiny {
+            conv: Conv2d::builder(1, 4, 3).build(device, &init.child("conv")).unwrap(),
+            head: Linear::new(device, &init.child("head"), 64, 2).unwrap(),
+        }
+    }
+}
+
+impl Module for Tiny {
+    fn forward(&self, x: &Var) -> Result<Var> {
+        let features = {
+            let _layer = x.tape().layer("conv");
+            self.conv.forward(x)?
+        };
+        let flat = Flatten.forward(&features)?;
+        let _layer = x.tape().layer("head");
+        self.head.forward(&flat)
+    }
+
+    fn visit(&self, v: &mut Visitor<'_>) {
+        v.child("conv", &self.conv);
+        v.child("head", &self.head);
+    }
+}
+
+/// Ends the run before this step.
+struct StopAt(u64);
+
+impl Hook for StopAt {
+    fn before_step(&mut self, step: u64) -> kiln_train::Result<Flow> {
+        Ok(if step == self.0 { Flow::Interrupt } else { Flow::Continue })
+    }
+}
+
+const CONFIG: &str = "model = \"tiny\"\nlr = 0.1\n";
+
+/// Three epochs of eight steps into a folder.
+fn run(folder: &Path, stop: Option<u64>) -> Outcome {
+    let device = Device::open_default().unwrap();
+    let model = Tiny::new(&device);
+    let data = Splits { train: samples(64), test: samples(32) };
+    let mut optim = Sgd::new(model.parameters(), 0.1).momentum(0.9);
+    let board = TensorBoard::new(folder)
+        .config(CONFIG)
+        .graph(Graph::of(&model, &device, [1, 1, 6, 6]).unwrap())
+        .training_images(&data.train)
+        .mistakes(&data.test);
+    let reporter = Reporter::new(folder, "tiny on halves")
+        .config(CONFIG)
+        .device(&device)
+        .summary(kiln_nn::summary(&model, &device, [1, 1, 6, 6]).unwrap())
+        .data(&data.test);
+    let mut hooks = (board, reporter, stop.map(StopAt));
+    let trainer = Trainer::new(Length::Epochs(3)).seed(1).report_every(4).out(folder);
+    trainer.run(&model, &mut optim, &data, &Feed::new(&device).batch(8), &mut hooks).unwrap()
+}
+
+/// The folder named by `KILN_RUN_FOLDER`, to be looked at and for `check_events.py`; otherwise one that goes away.
+fn folder() -> (PathBuf, Option<tempfile::TempDir>) {
+    match std::env::var_os("KILN_RUN_FOLDER") {
+        Some(folder) => (folder.into(), None),
+        None => {
+            let folder = tempfile::tempdir().unwrap();
+            (folder.path().to_path_buf(), Some(folder))
+        }
+    }
+}
+
+#[test]
+fn a_run_leaves_its_report_curves_and_events() {
+    let (folder, _kept) = folder();
+    let outcome = run(&folder, None);
+    assert_eq!((outcome.steps, outcome.stopped, outcome.history.len()), (24, Stopped::Finished, 3));
+    fs::write(folder.join("config.toml"), CONFIG).unwrap();
+    assert_eq!(fs::read_to_string(folder.join(METRICS_FILE)).unwrap().lines().count(), 3);
+
+    let html = fs::read_to_string(folder.join(REPORT_FILE)).unwrap();
+    for section in
+        ["Curves", "Confusion", "Classes", "Predictions", "Filters of the first layer", "Layers", "How it was made"]
+    {
+        assert!(html.contains(&format!("<h2>{section}</h2>")), "{section}");
+    }
+    assert!(html.contains("lr = 0.1") && html.contains("conv.weight") && html.contains("3 epochs, finished"));
+    assert_eq!(html.matches("<svg").count(), 3);
+    // Four filters, and of the 32 samples twelve right and all mistakes.
+    let mistakes = outcome.evaluation.as_ref().unwrap().predictions.iter().filter(|p| p.label != p.predicted).count();
+    assert!((1..=12).contains(&mistakes), "{mistakes}");
+    assert_eq!(html.matches("<img src=\"data:image/png;base64,").count(), 4 + 12 + mistakes);
+    // One network, nothing from elsewhere, no script.
+    let lower = html.to_lowercase();
+    assert!(!lower.contains("<script") && !lower.contains("src=\"http") && !lower.contains("href="));
+    assert!(html.contains("&lt;/td&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&amp;amp;&quot; onload=&quot;x"));
+    assert!(html.contains(UNICODE) && !html.contains("\" onload=\""));
+
+    let svg = fs::read_to_string(folder.join(CURVES_SVG_FILE)).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("Accuracy") && svg.contains("<polyline"));
+    let png = image::open(folder.join(CURVES_PNG_FILE)).unwrap().to_rgb8();
+    assert_eq!(png.dimensions(), (2160, 500));
+    // The training curve's blue is there.
+    assert!(png.pixels().filter(|pixel| pixel.0 == [0x00, 0x72, 0xb2]).count() > 200);
+
+    let records = read_all(&fs::read(last_file(&folder)).unwrap());
+    let mut tags: Vec<(String, i64)> = Vec::new();
+    for record in records.iter().filter(|record| events::fields(record).iter().any(|(field, _)| *field == 5)) {
+        let (step, values) = summary(record);
+        tags.extend(values.iter().map(|value| (first(value, 1).text(), step)));
+    }
+    let steps =
+        |tag: &str| -> Vec<i64> { tags.iter().filter(|(found, _)| found == tag).map(|(_, step)| *step).collect() };
+    assert_eq!(steps("step/loss"), [4, 8, 12, 16, 20, 24]);
+    assert_eq!(steps("accuracy/test"), [8, 16, 24]);
+    assert_eq!(steps("weights/conv.weight"), [8, 16, 24]);
+    assert_eq!(steps("gradients/head.bias"), [8, 16, 24]);
+    assert_eq!(tags.iter().filter(|(tag, _)| tag.starts_with("training images/")).count(), 12);
+    assert!(tags.iter().any(|(tag, _)| tag == &format!("training images/01 {UNICODE}")));
+    assert!(tags.iter().any(|(tag, _)| tag.contains("__td__script_alert(_x_)")));
+    assert!(!tags.iter().any(|(tag, _)| tag.contains(['<', '&', '\'', '"', '%'])));
+    assert_eq!(tags.iter().filter(|(tag, _)| tag.starts_with("mistakes/")).count(), mistakes);
+}
+
+#[test]
+fn an_interrupted_run_leaves_them_too() {
+    let folder = tempfile::tempdir().unwrap();
+    // Within the second epoch, and before the first one ends.
+    for (stop, epochs) in [(12, "1 epoch, interrupted"), (2, "less than an epoch, interrupted")] {
+        let outcome = run(folder.path(), Some(stop));
+        assert_eq!((outcome.steps, outcome.stopped), (stop, Stopped::Interrupted));
+        let html = fs::read_to_string(folder.path().join(REPORT_FILE)).unwrap();
+        assert!(html.contains(epochs), "{}", &html[html.find("<h1>").unwrap()..][..200]);
+        for file in [CURVES_SVG_FILE, CURVES_PNG_FILE] {
+            assert!(fs::metadata(folder.path().join(file)).unwrap().len() > 1000, "{file}");
+        }
+        assert!(read_all(&fs::read(last_file(folder.path())).unwrap()).len() > 3);
+    }
+}
