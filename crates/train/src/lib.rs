@@ -3,7 +3,8 @@
 //!
 //! [`ToDevice`] is all that a loop of one's own needs. [`Trainer`] is the loop of the `kiln` program: a seeded order, a learning-rate
 //! schedule, losses that stay on the GPU until a person looks, a line of [`EpochMetrics`] in `metrics.jsonl` and the weights in
-//! `model.safetensors` after each epoch. A [`Hook`] follows it and may end it. A [`Checkpoint`] is all that a run needs to go on,
+//! `model.safetensors` after each epoch. A [`Hook`] follows it and may end it: [`Progress`] shows it,
+//! [`TensorBoard`] writes it down and [`Reporter`] leaves a report. A [`Checkpoint`] is all that a run needs to go on,
 //! to the bit as if it had not been interrupted.
 
 mod batch;

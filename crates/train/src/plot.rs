@@ -89,14 +89,11 @@ impl Ticks {
             Unit::Percent => format!("{:.decimals$} %", value * scale),
             Unit::Plain if value == 0.0 => "0".to_string(),
             // Learning rates: 2.5e-5 is shorter than 0.000025.
-            Unit::Plain if decimals > 4 => format!("{:e}", (value / self.step).round() * self.step)
-                .split_once('e')
-                .map_or_else(String::new, |(digits, power)| {
-                    format!(
-                        "{}e{power}",
-                        digits.get(..digits.len().min(4)).unwrap_or(digits).trim_end_matches(['0', '.'])
-                    )
-                }),
+            Unit::Plain if decimals > 4 => {
+                let written = format!("{value:.2e}");
+                let (digits, power) = written.split_once('e').unwrap_or((&written, "0"));
+                format!("{}e{power}", digits.trim_end_matches('0').trim_end_matches('.'))
+            }
             Unit::Plain => format!("{value:.decimals$}"),
         }
     }
