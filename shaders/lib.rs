@@ -28,6 +28,7 @@ pub mod conv;
 pub mod depthwise;
 pub mod foreach;
 pub mod image;
+pub mod interpolate;
 pub mod local_response_norm;
 pub mod matmul;
 pub mod optim;

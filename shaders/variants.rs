@@ -2,7 +2,7 @@
 
 use crate::{
     Kernel, Layout, adaptive_pool, batch_norm, ceiling, class_loss, contract, conv, depthwise, foreach, image,
-    local_response_norm, matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
+    interpolate, local_response_norm, matmul, optim, pointwise, pool, random, reduce, softmax, winograd,
 };
 use std::collections::HashSet;
 
@@ -23,6 +23,7 @@ pub fn variants() -> Vec<Kernel> {
         matmul::variants(),
         adaptive_pool::variants(),
         foreach::variants(),
+        interpolate::variants(),
         local_response_norm::variants(),
         optim::variants(),
         pointwise::variants(),
@@ -54,6 +55,7 @@ pub fn layouts() -> Vec<Layout> {
         matmul::MatmulParams::LAYOUT,
         adaptive_pool::AdaptivePoolParams::LAYOUT,
         foreach::PairParams::LAYOUT,
+        interpolate::InterpolateParams::LAYOUT,
         local_response_norm::ResponseParams::LAYOUT,
         optim::AdamParams::LAYOUT,
         optim::RmspropParams::LAYOUT,

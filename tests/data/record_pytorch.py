@@ -14,6 +14,7 @@ pool.safetensors           CASE.{x,y,dy,dx}, for max pooling also CASE.indices (
 softmax.safetensors        CASE.{x,softmax,log_softmax,dy,softmax_dx,log_softmax_dx}
 cross_entropy.safetensors  CASE.{logits,targets,loss,dlogits}
 adaptive_pool.safetensors  CASE.{x,dy,max,indices,max_dx,avg,avg_dx}, pooled to `size`
+interpolate.safetensors    CASE.{x,dy,y,dx} and options
 local_response_norm.safetensors  CASE.{x,dy,y,dx} and options
 class_loss.safetensors     CASE.{x,target,weight,loss,dx} and options; dx where each loss has the gradient 1
 activation.safetensors     x, dy, ACTIVATION.{y,dx}; x4, prelu.{weight,y}
@@ -241,7 +242,7 @@ def record_softmax():
 
 
 def record_cross_entropy():
-    # name: rows, classes, scale
+    # name: rows, classes, scale, offset if any
     cases = {
         "ten_classes": (64, 10, 1.0),
         "one_row": (1, 10, 1.0),
@@ -249,10 +250,12 @@ def record_cross_entropy():
         "two_classes": (33, 2, 4.0),
         "thousand_classes": (3, 1000, 2.0),
         "steep": (8, 7, 40.0),
+        "at_a_thousand": (16, 10, 2.0, 1000.0),
+        "at_ten_thousand": (16, 10, 2.0, 10000.0),
     }
     tensors = {}
-    for seed, (name, (rows, classes, scale)) in enumerate(cases.items()):
-        logits = (values(8000 + seed, rows, classes) * scale).requires_grad_()
+    for seed, (name, (rows, classes, scale, *offset)) in enumerate(cases.items()):
+        logits = (values(8000 + seed, rows, classes) * scale + sum(offset)).requires_grad_()
         targets = torch.from_numpy(np.random.RandomState(8500 + seed).randint(0, classes, rows))
         loss = F.cross_entropy(logits, targets)
         loss.backward()
@@ -284,6 +287,38 @@ def record_adaptive_pool():
             case |= {kind: y, f"{kind}_dx": leaf.grad}
         tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
     save("adaptive_pool", tensors, {name: {"size": pair(size)} for name, (_, size) in cases.items()})
+
+
+def record_interpolate():
+    """Sizes whose steps are no exact f32, so that a coordinate that is rounded otherwise shows."""
+    sizes = {
+        "up": ((2, 2, 5, 4), {"size": (7, 11)}),
+        "down": ((1, 2, 13, 9), {"size": (6, 4)}),
+        "double": ((1, 2, 3, 4), {"scale_factor": (2.0, 2.0)}),
+        "factor": ((2, 1, 7, 5), {"scale_factor": (1.7, 2.6)}),
+        "small_factor": ((1, 1, 11, 13), {"scale_factor": (0.3, 0.7)}),
+        "same_by_factor": ((1, 1, 5, 5), {"scale_factor": (1.1, 1.1)}),
+        "to_one": ((1, 2, 6, 7), {"size": (1, 1)}),
+        "from_one": ((1, 1, 1, 2), {"size": (3, 9)}),
+        "thirds": ((1, 1, 40, 1), {"size": (120, 1)}),
+    }
+    modes = {
+        "nearest": {"mode": "nearest"},
+        "bilinear": {"mode": "bilinear", "align_corners": False},
+        "aligned": {"mode": "bilinear", "align_corners": True},
+    }
+    tensors, described = {}, {}
+    for seed, (size, (shape, asked)) in enumerate(sizes.items()):
+        for kind, options in modes.items():
+            x = values(9700 + seed, *shape).requires_grad_()
+            y = F.interpolate(x, **asked, **options)
+            dy = values(9720 + seed, *y.shape)
+            y.backward(dy)
+            name = f"{size}_{kind}"
+            case = {"x": x, "dy": dy, "y": y, "dx": x.grad}
+            tensors |= {f"{name}.{key}": tensor for key, tensor in case.items()}
+            described[name] = options | {"by_size": "size" in asked, "to": list(*asked.values())}
+    save("interpolate", tensors, described)
 
 
 def record_local_response_norm():
@@ -609,6 +644,7 @@ if __name__ == "__main__":
     record_cross_entropy()
     record_class_loss()
     record_adaptive_pool()
+    record_interpolate()
     record_local_response_norm()
     record_activation()
     record_elementwise_loss()

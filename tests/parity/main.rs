@@ -44,6 +44,7 @@ families!(
     elementwise_loss,
     class_loss,
     adaptive_pool,
+    interpolate,
     local_response_norm,
     random,
     gradient,

@@ -53,7 +53,7 @@ pub use layers::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, BatchNormBuilder, Build, Conv2d,
     Conv2dBuilder, ConvTranspose2d, ConvTranspose2dBuilder, Dropout, Dropout2d, Flatten, GELU, LeakyReLU, Linear,
     LinearBuilder, LocalResponseNorm, MaxPool2d, PReLU, PReLUBuilder, ReLU, Sequential, SequentialBuilder, SiLU,
-    Sigmoid, Size2, Tanh,
+    Sigmoid, Size2, Tanh, Upsample,
 };
 pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{
@@ -68,4 +68,4 @@ pub use state::Hub;
 pub use state::{
     LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, save_tensors, write_atomically,
 };
-pub use summary::{LayerSummary, Summary, summary};
+pub use summary::{LayerSummary, Summary, op_flops, summary};

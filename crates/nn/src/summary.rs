@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kiln_autograd::{OpTrace, Tape};
+use kiln_autograd::Tape;
 use kiln_tensor::{DType, Device, Shape, Tensor};
 
 use crate::buffer::Entry;
@@ -22,7 +22,7 @@ pub struct LayerSummary {
     pub output: Shape,
     /// Elements of its own parameters.
     pub parameters: usize,
-    /// Floating-point operations: a multiplication and an addition are two.
+    /// Floating-point operations, a multiplication and an addition being two: [`op_flops`] of each of its operations.
     pub flops: u64,
     /// Bytes of its ops' outputs, which training keeps for backward.
     pub bytes: u64,
@@ -76,7 +76,8 @@ pub fn summary(model: &dyn Module, device: &Device, input: impl Into<Shape>) -> 
     let mut layers: Vec<LayerSummary> = Vec::new();
     for trace in tape.take_trace() {
         let bytes = if moves(trace.op) { 0 } else { (trace.output.shape.numel() * trace.output.dtype.size()) as u64 };
-        let flops = flops(&trace);
+        let shapes: Vec<Shape> = trace.inputs.iter().map(|form| form.shape).collect();
+        let flops = op_flops(trace.op, &shapes, &trace.output.shape);
         let input = trace.inputs.first().map_or(Shape::SCALAR, |form| form.shape);
         match layers.last_mut().filter(|last| last.name == trace.layer) {
             Some(last) => {
@@ -131,29 +132,58 @@ fn moves(op: &str) -> bool {
     )
 }
 
-/// The floating-point operations of an op, from its shapes: products and sums of contractions, else one for each element
-/// of the larger side.
-fn flops(trace: &OpTrace) -> u64 {
-    let output = trace.output.shape.numel() as u64;
-    let size = |index: usize| trace.inputs.get(index).map_or(0, |form| form.shape.numel() as u64);
-    let dim = |index: usize, axis: usize| {
-        trace.inputs.get(index).and_then(|form| form.shape.get(axis).copied()).unwrap_or(1) as u64
+/// The floating-point operations of an operation on inputs of these shapes. `op` is its name on a tape, which is that of the method
+/// of [`Var`](kiln_autograd::Var).
+///
+/// Contractions count their multiplications and additions, the bias's additions with them. Normalisations count what one element
+/// needs: 2 for batch norm by given statistics (a factor and a sum), 6 by those of the batch, 7 for local response normalisation,
+/// whose window's sum goes along the channels with one addition and one subtraction. Adaptive pooling counts the elements of all
+/// its windows, bilinear interpolation 9 for an element. Everything else counts one for each element of its larger side; moving
+/// elements counts nothing. A ReLU that runs with another operation counts as if it ran alone.
+///
+/// ```
+/// use kiln_nn::op_flops;
+/// // A product of [2, 3] and [3, 4]: a multiplication and an addition for each of 2 * 4 * 3 terms.
+/// assert_eq!(op_flops("matmul", &[[2, 3].into(), [3, 4].into()], &[2, 4].into()), 48);
+/// ```
+pub fn op_flops(op: &str, inputs: &[Shape], output: &Shape) -> u64 {
+    let elements = output.numel() as u64;
+    let size = |index: usize| inputs.get(index).map_or(0, |shape: &Shape| shape.numel() as u64);
+    let dim =
+        |index: usize, axis: usize| inputs.get(index).and_then(|shape| shape.get(axis).copied()).unwrap_or(1) as u64;
+    let bias = if inputs.len() > 2 { elements } else { 0 };
+    let (op, fused) = op.strip_suffix("_relu").filter(|op| *op != "leaky").map_or((op, false), |op| (op, true));
+    let relu = match op {
+        _ if !fused => 0,
+        // It stands in front of the pooling.
+        "max_pool2d" => size(0),
+        _ => elements,
     };
-    let bias = if trace.inputs.len() > 2 { output } else { 0 };
-    let (op, relu) = trace.op.strip_suffix("_relu").map_or((trace.op, 0), |op| (op, output));
     relu + match op {
         // The weight is [out, in / groups, kh, kw].
-        "conv2d" => 2 * output * size(1) / dim(1, 0).max(1) + bias,
+        "conv2d" => 2 * elements * size(1) / dim(1, 0).max(1) + bias,
         // The weight is [in, out / groups, kh, kw].
         "conv_transpose2d" => 2 * size(0) * size(1) / dim(1, 0).max(1) + bias,
         // The weight is [out, in].
-        "linear" => 2 * output * dim(1, 1) + bias,
+        "linear" => 2 * elements * dim(1, 1) + bias,
         "matmul" => {
-            let inner = trace.inputs.first().and_then(|form| form.shape.last().copied()).unwrap_or(1);
-            2 * output * inner as u64
+            let inner = inputs.first().and_then(|shape| shape.last().copied()).unwrap_or(1);
+            2 * elements * inner as u64
         }
-        op if moves(op) || op == "contiguous" || op == "cat" || op == "stack" => 0,
-        _ => output.max(size(0)),
+        "batch_norm" => 2 * elements,
+        "batch_norm_train" => 6 * elements,
+        "local_response_norm" => 7 * elements,
+        "upsample_bilinear2d" => 9 * elements,
+        "adaptive_avg_pool2d" | "adaptive_max_pool2d" => {
+            // Window o of `out` along an axis of `size` elements: floor(o size / out) .. ceil((o + 1) size / out).
+            let along = |axis: usize| {
+                let (size, out) = (dim(0, axis), output.get(axis).copied().unwrap_or(1) as u64);
+                (0..out).map(|o| ((o + 1) * size).div_ceil(out) - o * size / out).sum::<u64>()
+            };
+            dim(0, 0) * dim(0, 1) * along(2) * along(3)
+        }
+        op if moves(op) || matches!(op, "contiguous" | "cat" | "stack" | "upsample_nearest2d") => 0,
+        _ => elements.max(size(0)),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use kiln_autograd::{Tape, Var};
 use kiln_nn::{
-    AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Flatten, Init, Linear, MaxPool2d, Module, ReLU, Result, Sequential,
-    Visitor, summary,
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, BatchNorm2d, Build, Conv2d, Flatten, Init, LeakyReLU, Linear,
+    LocalResponseNorm, MaxPool2d, Module, PReLU, ReLU, Result, Sequential, Upsample, Visitor, summary,
 };
 use kiln_tensor::{DType, Device, Tensor};
 
@@ -136,4 +136,34 @@ fn a_summary_counts_layers() {
     assert_eq!(found, summary(&model, &device, [2, 3, 16, 16]).unwrap());
     let told = summary(&model, &device, [2, 4, 16, 16]).unwrap_err().to_string();
     assert!(told.starts_with("0: conv2d: "), "{told}");
+}
+
+#[test]
+fn a_summary_counts_each_kind_of_layer() {
+    let device = device();
+    fn of(device: &Device, layer: impl Build + 'static) -> Sequential {
+        Sequential::builder().layer(layer).build(device, &Init::seed(1)).unwrap()
+    }
+    // Of [2, 4, 6, 5]: 240 elements.
+    let relu = Sequential::builder().layer(BatchNorm2d::builder(4)).layer(ReLU);
+    let pooled = Sequential::builder().layer(ReLU).layer(MaxPool2d::new(2));
+    let cases = [
+        ("batch norm", of(&device, BatchNorm2d::builder(4)), 8, 2 * 240),
+        ("batch norm and ReLU", of(&device, relu), 8, 3 * 240),
+        // The ReLU stands in front of the pooling, which looks at each element once.
+        ("ReLU and max pooling", of(&device, pooled), 0, 240 + 240),
+        ("response norm", of(&device, LocalResponseNorm::new(5)), 0, 7 * 240),
+        // Rows 0..2, 1..3, 3..5 and 4..6 of 6; columns 0..3 and 2..5 of 5.
+        ("adaptive mean", of(&device, AdaptiveAvgPool2d::new([4, 2])), 0, 2 * 4 * (2 + 2 + 2 + 2) * (3 + 3)),
+        ("adaptive maximum", of(&device, AdaptiveMaxPool2d::new([3, 5])), 0, 240),
+        ("adaptive mean of that size", of(&device, AdaptiveAvgPool2d::new([6, 5])), 0, 0),
+        ("PReLU", of(&device, PReLU::builder().num_parameters(4)), 4, 240),
+        ("leaky ReLU", of(&device, LeakyReLU::default()), 0, 240),
+        ("nearest", of(&device, Upsample::scale_factor(2.0)), 0, 0),
+        ("bilinear", of(&device, Upsample::size([3, 4]).bilinear(true)), 0, 9 * 2 * 4 * 12),
+    ];
+    for (name, model, parameters, flops) in cases {
+        let found = summary(&model, &device, [2, 4, 6, 5]).unwrap();
+        assert_eq!((found.parameters, found.flops), (parameters, flops), "{name}");
+    }
 }

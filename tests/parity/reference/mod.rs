@@ -9,6 +9,7 @@
 pub mod array;
 pub mod conv;
 pub mod difference;
+pub mod interpolate;
 pub mod lenet;
 pub mod matmul;
 pub mod movement;

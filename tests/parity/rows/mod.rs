@@ -11,6 +11,7 @@ pub mod create;
 pub mod elementwise_loss;
 pub mod gradient;
 pub mod image;
+pub mod interpolate;
 pub mod local_response_norm;
 pub mod matmul;
 pub mod norm;

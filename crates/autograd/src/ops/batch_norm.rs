@@ -31,7 +31,8 @@ impl Var {
         let found = batch_norm_train(self.tensor(), tensors(affine.as_ref()), running, options)?;
         let statistics = [Saved::new(&found.mean), Saved::new(&found.inverse_std)];
         let kind: Kind = |mean, inverse_std| Statistics::Batch { mean, inverse_std };
-        self.record_norm("batch_norm_train", found.y, affine, statistics, kind, *options)
+        let op = if options.relu { "batch_norm_train_relu" } else { "batch_norm_train" };
+        self.record_norm(op, found.y, affine, statistics, kind, *options)
     }
 
     /// Batch norm by given statistics: [`Tensor::batch_norm`]. `affine` is weight and bias.
@@ -48,7 +49,8 @@ impl Var {
     ) -> Result<Var> {
         let y = self.tensor().batch_norm(mean, var, tensors(affine.as_ref()), options)?;
         let kind: Kind = |mean, var| Statistics::Given { mean, var };
-        self.record_norm("batch_norm", y, affine, [Saved::new(mean), Saved::new(var)], kind, *options)
+        let op = if options.relu { "batch_norm_relu" } else { "batch_norm" };
+        self.record_norm(op, y, affine, [Saved::new(mean), Saved::new(var)], kind, *options)
     }
 
     fn record_norm(

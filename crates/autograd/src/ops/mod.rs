@@ -11,6 +11,7 @@ mod concat;
 mod conv;
 mod conv_transpose;
 mod elementwise_loss;
+mod interpolate;
 mod local_response_norm;
 mod loss;
 mod matmul;

@@ -24,6 +24,10 @@ macro_rules! adaptive {
 
             impl Module for $layer {
                 fn forward(&self, x: &Var) -> Result<Var> {
+                    // Windows of one element.
+                    if x.shape().rank() == 4 && x.shape()[2..] == self.output_size {
+                        return Ok(x.clone());
+                    }
                     Ok(x.$op(self.output_size)?)
                 }
 
@@ -37,7 +41,8 @@ macro_rules! adaptive {
 
 adaptive! {
     /// The mean of each of `output_size` windows that cover the image: `[n, c, h, w]` to `[n, c, h', w']`, whatever `h` and `w`
-    /// are. Window `i` of `h'` has the rows from `floor(i h / h')` to before `ceil((i + 1) h / h')`.
+    /// are. Window `i` of `h'` has the rows from `floor(i h / h')` to before `ceil((i + 1) h / h')`. An image of that size already
+    /// is the output, without a launch.
     AdaptiveAvgPool2d: adaptive_avg_pool2d;
     /// The largest of each of `output_size` windows; as [`AdaptiveAvgPool2d`].
     AdaptiveMaxPool2d: adaptive_max_pool2d;

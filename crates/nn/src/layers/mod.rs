@@ -11,6 +11,7 @@ mod linear;
 mod local_response_norm;
 mod pool;
 mod sequential;
+mod upsample;
 
 pub use activation::{GELU, LeakyReLU, PReLU, PReLUBuilder, ReLU, SiLU, Sigmoid, Tanh};
 pub use adaptive_pool::{AdaptiveAvgPool2d, AdaptiveMaxPool2d};
@@ -23,6 +24,7 @@ pub use linear::{Linear, LinearBuilder};
 pub use local_response_norm::LocalResponseNorm;
 pub use pool::{AvgPool2d, MaxPool2d};
 pub use sequential::{Sequential, SequentialBuilder};
+pub use upsample::Upsample;
 
 use kiln_tensor::Device;
 

@@ -48,7 +48,7 @@ fn floats(op: &'static str, name: &str, x: &Tensor) -> Result<()> {
 }
 
 /// Calls `half` with either half of the batch, or of the channels, and that axis, where a tensor is too large to bind.
-fn in_halves<T>(
+pub(super) fn in_halves<T>(
     x: &Tensor,
     largest: usize,
     half: impl Fn(usize, usize, usize) -> Result<T>,

@@ -11,6 +11,7 @@ mod depthwise;
 pub mod elementwise_loss;
 pub mod foreach;
 pub mod image;
+pub mod interpolate;
 pub mod local_response_norm;
 pub mod loss;
 pub mod matmul;
