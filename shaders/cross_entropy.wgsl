@@ -1,13 +1,13 @@
 // Cross-entropy of logits [outer, n, inner] against class indices [outer, inner], the classes on the middle axis.
 //
-//   lse[row]  = log(sum_j exp(x[row, j]))
-//   loss[row] = lse[row] - x[row, target[row]]
+//   loss[row] = log(sum_j exp(x[row, j])) - x[row, target[row]]
 //
-// computed as log(sum_j exp(x_j - m)) + (m - x_target) with m = max x. With MEAN, loss is one number, the mean over rows,
+// computed as s + (m - x_target) with m = max x and s = log(sum_j exp(x_j - m)). Both are kept for the gradient, apart: their
+// sum would lose what is small beside a large m. With MEAN, loss is one number, the mean over rows,
 // made by one workgroup: each lane sums rows lane, lane + 256, ..., then a tree. Otherwise a lane makes a row.
 // A target outside 0..n makes its loss NaN (and its gradient), so that the mistake shows at the next look at the loss.
 //
-// Bindings: x, targets, loss, lse. X is f32 or f16, loss and lse are f32. The header declares `load_target(i)` for the
+// Bindings: x, targets, loss, stats (m and s of each row). X is f32 or f16, loss and stats are f32. The header declares `load_target(i)` for the
 // targets' type, and R, the part's lanes, is `row_single` without MEAN and `row_tree` with it.
 //! use: index math cascade
 
@@ -18,13 +18,13 @@ struct Params {
     x_offset: u32,
     target_offset: u32,
     loss_offset: u32,
-    lse_offset: u32,
+    stats_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> x: array<X>;
 @group(0) @binding(1) var<storage, read_write> targets: array<u32>;
 @group(0) @binding(2) var<storage, read_write> loss: array<f32>;
-@group(0) @binding(3) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(3) var<storage, read_write> stats: array<f32>;
 
 fn row_loss(row: u32) -> f32 {
     let outer = quotient(row, params.inner);
@@ -38,7 +38,8 @@ fn row_loss(row: u32) -> f32 {
         cascade_add(&partial, exp_f32(f32(x[base + k * params.inner]) - largest));
     }
     let log_sum = log_f32(cascade_sum(&partial));
-    lse[params.lse_offset + row] = largest + log_sum;
+    stats[params.stats_offset + 2u * row] = largest;
+    stats[params.stats_offset + 2u * row + 1u] = log_sum;
     let class_index = load_target(params.target_offset + row);
     if (class_index >= params.n) {
         return nan();

@@ -1,9 +1,10 @@
-// Gradient of cross-entropy for logits [outer, n, inner], from the row's log-sum-exp that the forward kernel saved.
+// Gradient of cross-entropy for logits [outer, n, inner], from what the forward kernel saved of the row: its maximum m and
+// s = log(sum_j exp(x_j - m)).
 //
-//   dx[row, k] = (exp(x[row, k] - lse[row]) - [k = target[row]]) * scale * dloss
+//   dx[row, k] = (exp((x[row, k] - m) - s) - [k = target[row]]) * scale * dloss
 //
 // dloss is one number with MEAN (and scale is 1 / rows), otherwise one per row. A row whose target is outside 0..n is NaN.
-// Bindings: x, targets, lse, dloss, out. One thread makes `run` classes of a row.
+// Bindings: x, targets, stats, dloss, out. One thread makes `run` classes of a row.
 //! use: index math
 
 struct Params {
@@ -15,14 +16,14 @@ struct Params {
     scale: f32,
     x_offset: u32,
     target_offset: u32,
-    lse_offset: u32,
+    stats_offset: u32,
     dloss_offset: u32,
     out_offset: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> x: array<X>;
 @group(0) @binding(1) var<storage, read_write> targets: array<u32>;
-@group(0) @binding(2) var<storage, read_write> lse: array<f32>;
+@group(0) @binding(2) var<storage, read_write> stats: array<f32>;
 @group(0) @binding(3) var<storage, read_write> dloss: array<f32>;
 @group(0) @binding(4) var<storage, read_write> out: array<X>;
 
@@ -42,7 +43,8 @@ fn main(
     let at = i - slab * inner;
     let row = outer * inner + at;
     let class_index = load_target(params.target_offset + row);
-    let shift = lse[params.lse_offset + row];
+    let largest = stats[params.stats_offset + 2u * row];
+    let log_sum = stats[params.stats_offset + 2u * row + 1u];
     let gradient = dloss[params.dloss_offset + select(row, 0u, MEAN)] * params.scale;
     let n = params.n;
     let source = params.x_offset;
@@ -51,7 +53,7 @@ fn main(
     let last = min(first + params.run, n);
     var e = (outer * n + first) * inner + at;
     for (var k = first; k < last; k += 1u) {
-        let value = (exp_f32(f32(x[source + e]) - shift) - select(0.0, 1.0, k == class_index)) * gradient;
+        let value = (exp_f32((f32(x[source + e]) - largest) - log_sum) - select(0.0, 1.0, k == class_index)) * gradient;
         out[to + e] = X(select(value, nan(), class_index >= n));
         e += inner;
     }

@@ -52,8 +52,8 @@ params! {
         pub target_offset: u32,
         /// First loss.
         pub loss_offset: u32,
-        /// First log-sum-exp.
-        pub lse_offset: u32,
+        /// First of the rows' pairs.
+        pub stats_offset: u32,
     }
 }
 
@@ -76,8 +76,8 @@ params! {
         pub x_offset: u32,
         /// First target.
         pub target_offset: u32,
-        /// First log-sum-exp.
-        pub lse_offset: u32,
+        /// First of the rows' pairs.
+        pub stats_offset: u32,
         /// First gradient of a loss.
         pub dloss_offset: u32,
         /// First element of the result.
@@ -155,17 +155,17 @@ fn targets(kernel: Kernel, storage: Storage, mean: bool) -> Kernel {
 /// Cross-entropy of logits against class indices ([`Storage::I32`], [`Storage::U32`] or [`Storage::U8`]): one loss per
 /// row, or with `mean` their mean, in one launch. A class index outside the axis makes the loss NaN.
 ///
-/// `offsets` are those of the bindings x, targets, loss (f32), lse (f32, one per row, for [`cross_entropy_gradient`]).
+/// `offsets` are those of the bindings x, targets, loss (f32), stats (f32, two per row, for [`cross_entropy_gradient`]).
 pub fn cross_entropy(x: Storage, target: Storage, mean: bool, axis: Axis, offsets: [usize; 4]) -> Launch {
-    let [x_offset, target_offset, loss_offset, lse_offset] = offsets.map(|offset| offset as u32);
+    let [x_offset, target_offset, loss_offset, stats_offset] = offsets.map(|offset| offset as u32);
     let (rows, n, inner) = (axis.rows(), axis.n as u32, axis.inner as u32);
-    let params = CrossEntropyParams { rows, n, inner, x_offset, target_offset, loss_offset, lse_offset };
+    let params = CrossEntropyParams { rows, n, inner, x_offset, target_offset, loss_offset, stats_offset };
     let kernel = Kernel::new("cross_entropy").alias("X", x.wgsl()).part(if mean { "row_tree" } else { "row_single" });
     let groups = if mean { 1 } else { axis.groups(false) };
     Launch::new(targets(kernel, target, mean), &params, groups)
 }
 
-/// The gradient of [`cross_entropy`] to the logits. `lanes` as for [`forward`]. `offsets` are those of the bindings x, targets, lse, dloss (one number
+/// The gradient of [`cross_entropy`] to the logits. `lanes` as for [`forward`]. `offsets` are those of the bindings x, targets, stats, dloss (one number
 /// with `mean`, else one per row), out.
 pub fn cross_entropy_gradient(
     x: Storage,
@@ -175,8 +175,8 @@ pub fn cross_entropy_gradient(
     lanes: usize,
     offsets: [usize; 5],
 ) -> Launch {
-    let [x_offset, target_offset, lse_offset, dloss_offset, out_offset] = offsets.map(|offset| offset as u32);
-    // A target and a log-sum-exp serve several classes where enough threads are left.
+    let [x_offset, target_offset, stats_offset, dloss_offset, out_offset] = offsets.map(|offset| offset as u32);
+    // A target and what is known of its row serve several classes where enough threads are left.
     let run = (axis.outer * axis.n * axis.inner / (8 * lanes)).clamp(1, 16);
     let chunks = axis.n.div_ceil(run);
     let count = axis.outer * chunks * axis.inner;
@@ -189,7 +189,7 @@ pub fn cross_entropy_gradient(
         scale: if mean { 1.0 / axis.rows() as f32 } else { 1.0 },
         x_offset,
         target_offset,
-        lse_offset,
+        stats_offset,
         dloss_offset,
         out_offset,
     };

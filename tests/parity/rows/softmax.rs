@@ -23,7 +23,7 @@ pub fn rows() -> Vec<Row> {
         gradient("softmax::softmax_grad", softmax_grad, softmax_slope),
         gradient("softmax::log_softmax_grad", log_softmax_grad, log_softmax_slope),
         cross_entropy(),
-        log_sum_exp(),
+        row_stats(),
         cross_entropy_gradient(),
     ]
 }
@@ -301,18 +301,23 @@ fn loss_wrongs(op: &'static str, call: fn(&Tensor, &Tensor) -> Result<Tensor>) -
 }
 
 /// `loss::cross_entropy`, whose loss is `Tensor::cross_entropy`'s: what its gradient needs.
-fn log_sum_exp() -> Row {
+fn row_stats() -> Row {
     let reference = |x: &[Array]| {
         let rows = rows_of(&x[0]);
-        let shape = &x[1].shape;
-        let log_p = reference::log_softmax(&rows, 1);
-        let classes = rows.shape[1];
-        let value = (0..rows.shape[0]).map(|row| rows.data[row * classes] - log_p.data[row * classes]).collect();
-        let size = reference::max(&rows.abs(), &[1], false).map(|m| m + 1.0);
-        Expected::joined(Array::new(shape, value), movement::reshape(&size, shape), classes)
+        let (count, classes) = (rows.shape[0], rows.shape[1]);
+        let (mut value, mut magnitude) = (Array::zeros(&[count, 2]), Array::zeros(&[count, 2]));
+        for row in 0..count {
+            let logits = &rows.data[row * classes..][..classes];
+            let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+            value.data[2 * row..][..2].copy_from_slice(&[largest, sum.ln()]);
+            // The largest is one of them, and the logarithm of a sum of which each term is good to a few ULP is good to as much.
+            magnitude.data[2 * row + 1] = 1.0 + sum.ln();
+        }
+        Expected::joined(value, magnitude, classes)
     };
     let cases = each_loss(|label, inputs, _, _| {
-        Case::new(label, inputs, |x| Ok(loss::cross_entropy(&x[0], &x[1])?.log_sum_exp), reference)
+        Case::new(label, inputs, |x| Ok(loss::cross_entropy(&x[0], &x[1])?.stats), reference)
     });
     let wrong = Wrongs::Calls(loss_wrongs("cross_entropy", |x, t| Ok(loss::cross_entropy(x, t)?.loss)));
     Row { name: "loss::cross_entropy", class: Class::Sum, gradient: NO_GRADIENT, cases, wrong }
@@ -326,15 +331,14 @@ fn cross_entropy_gradient() -> Row {
             inputs,
             |t| {
                 let forward = loss::cross_entropy(&t[0], &t[1])?;
-                cross_entropy_grad(&t[0], &t[1], &forward.log_sum_exp, &t[2])
+                cross_entropy_grad(&t[0], &t[1], &forward.stats, &t[2])
             },
             |x| {
                 let rows = rows_of(&x[0]);
                 let (dx, classes) = (reference::cross_entropy_grad(&rows, &indices(&x[1]), x[2].item()), rows.shape[1]);
                 let share = x[2].item().abs() / rows.shape[0] as f64;
-                // The forward pass hands over log(sum(exp)) as an f32, whose rounding `exp` turns into its size.
-                let size = spread(&rows, 1).zip(&reference::max(&rows.abs(), &[1], true), |s, m| s + m);
-                let mut magnitude = reference::softmax(&rows, 1).zip(&size, |p, s| p * s * share);
+                // `exp` turns what is rounded of the logits' distances, not of their size, into its own.
+                let mut magnitude = reference::softmax(&rows, 1).zip(&spread(&rows, 1), |p, s| p * s * share);
                 for (row, &class) in indices(&x[1]).iter().enumerate() {
                     // There the share of the class and 1 are subtracted.
                     magnitude.data[row * classes + class] += share;
@@ -357,22 +361,22 @@ fn cross_entropy_gradient() -> Row {
     each_recorded(|recorded, name, inputs| {
         cases.push(case(format!("recorded {name}"), inputs, 1.0).recorded(recorded.get(name, "dlogits")));
     });
-    let call = |d: &Device, lse: &[usize], dloss: &[usize]| {
+    let call = |d: &Device, stats: &[usize], dloss: &[usize]| {
         cross_entropy_grad(
             &zeros(d, &[4, 3], F32)?,
             &zeros(d, &[4], I32)?,
-            &zeros(d, lse, F32)?,
+            &zeros(d, stats, F32)?,
             &zeros(d, dloss, F32)?,
         )
     };
     let wrong = Wrongs::Calls(vec![
         wrong(
-            "cross_entropy_grad: log_sum_exp has shape [3], dloss []; needs those of the forward pass: [4] and one number",
-            move |d| call(d, &[3], &[]),
+            "cross_entropy_grad: stats has shape [3, 2], dloss []; needs those of the forward pass: [4, 2] and one number",
+            move |d| call(d, &[3, 2], &[]),
         ),
         wrong(
-            "cross_entropy_grad: log_sum_exp has shape [4], dloss [2]; needs those of the forward pass: [4] and one number",
-            move |d| call(d, &[4], &[2]),
+            "cross_entropy_grad: stats has shape [4, 2], dloss [2]; needs those of the forward pass: [4, 2] and one number",
+            move |d| call(d, &[4, 2], &[2]),
         ),
     ]);
     Row { name: "loss::cross_entropy_grad", class: Class::Sum, gradient: NO_GRADIENT, cases, wrong }

@@ -9,8 +9,8 @@ use crate::var::Var;
 
 impl Var {
     /// The mean cross-entropy of logits `[batch, classes, ..]` and class indices `[batch, ..]`:
-    /// [`Tensor::cross_entropy`]. `dx = dy (softmax(x) - onehot(target)) / rows`, in one launch from the logits and a
-    /// number per row.
+    /// [`Tensor::cross_entropy`]. `dx = dy (softmax(x) - onehot(target)) / rows`, in one launch from the logits and two
+    /// numbers per row.
     ///
     /// ```
     /// # use kiln_autograd::Tape; use kiln_tensor::{Device, Tensor};
@@ -29,10 +29,9 @@ impl Var {
     /// As [`Tensor::cross_entropy`].
     pub fn cross_entropy(&self, targets: &Tensor) -> Result<Var> {
         let found = cross_entropy(self.tensor(), targets)?;
-        let (x, targets, log_sum_exp) =
-            (Saved::new(self.tensor()), Saved::new(targets), Saved::new(&found.log_sum_exp));
+        let (x, targets, stats) = (Saved::new(self.tensor()), Saved::new(targets), Saved::new(&found.stats));
         self.record_unary("cross_entropy", found.loss, move |dy| {
-            Ok(cross_entropy_grad(x.get()?, targets.get()?, log_sum_exp.get()?, dy)?)
+            Ok(cross_entropy_grad(x.get()?, targets.get()?, stats.get()?, dy)?)
         })
     }
 }

@@ -47,8 +47,8 @@ const FUSED_ROWS: usize = 4096;
 pub struct CrossEntropy {
     /// The mean over all rows, a scalar.
     pub loss: Tensor,
-    /// The logarithm of each row's sum of exponentials, `f32`.
-    pub log_sum_exp: Tensor,
+    /// Of each row: its largest logit, and the logarithm of the sum of exponentials relative to that; `f32 [rows, 2]`.
+    pub stats: Tensor,
 }
 
 fn check(op: &'static str, logits: &Tensor, targets: &Tensor) -> Result<()> {
@@ -89,7 +89,7 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<CrossEntropy> 
     if rows == 0 {
         return Ok(CrossEntropy {
             loss: Tensor::full(device, (), f64::NAN, DType::F32)?,
-            log_sum_exp: Tensor::empty(device, targets.shape(), DType::F32, OP)?,
+            stats: Tensor::empty(device, [0, 2], DType::F32, OP)?,
         });
     }
     let (x, targets) = (logits.contiguous()?, targets.contiguous()?);
@@ -98,17 +98,17 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<CrossEntropy> 
         let share = first.1.numel() as f64 / rows as f64;
         return Ok(CrossEntropy {
             loss: a.loss.mul_scalar(share)?.add(&b.loss.mul_scalar(1.0 - share)?)?,
-            log_sum_exp: Tensor::cat(&[&a.log_sum_exp, &b.log_sum_exp], 0)?,
+            stats: Tensor::cat(&[&a.stats, &b.stats], 0)?,
         });
     }
     let mean = rows <= FUSED_ROWS;
-    let log_sum_exp = Tensor::empty(device, targets.shape(), DType::F32, OP)?;
+    let stats = Tensor::empty(device, [rows, 2], DType::F32, OP)?;
     let loss = Tensor::empty(device, if mean { Vec::new() } else { vec![rows] }, DType::F32, OP)?;
-    let windows = [x.window(), targets.window(), loss.window(), log_sum_exp.window()];
+    let windows = [x.window(), targets.window(), loss.window(), stats.window()];
     let offsets = windows.map(|window| window.offset as usize);
     let plan = kernels::cross_entropy(x.dtype().storage(), targets.dtype().storage(), mean, axis(&x, 1), offsets);
     launch_planned(device, &plan, &windows.map(|window| window.binding))?;
-    Ok(CrossEntropy { loss: if mean { loss } else { loss.mean(&[], false)? }, log_sum_exp })
+    Ok(CrossEntropy { loss: if mean { loss } else { loss.mean(&[], false)? }, stats })
 }
 
 type Part = (Tensor, Tensor);
@@ -126,38 +126,39 @@ fn halves(x: &Tensor, targets: &Tensor) -> Result<Option<[Part; 2]>> {
 /// The gradient of [`cross_entropy`] to the logits: `(softmax(x) - onehot(target)) dloss / rows`.
 ///
 /// # Errors
-/// [`Error::Shape`] where `log_sum_exp` is not the forward pass's or `dloss` is not one number; as [`Tensor::cross_entropy`].
-pub fn cross_entropy_grad(logits: &Tensor, targets: &Tensor, log_sum_exp: &Tensor, dloss: &Tensor) -> Result<Tensor> {
+/// [`Error::Shape`] where `stats` is not the forward pass's or `dloss` is not one number; as [`Tensor::cross_entropy`].
+pub fn cross_entropy_grad(logits: &Tensor, targets: &Tensor, stats: &Tensor, dloss: &Tensor) -> Result<Tensor> {
     const OP: &str = "cross_entropy_grad";
     check(OP, logits, targets)?;
-    if log_sum_exp.shape() != targets.shape() || dloss.numel() != 1 {
+    let needed = [targets.numel(), 2];
+    if stats.shape().dims() != needed || dloss.numel() != 1 {
         return Err(Error::shape(
             OP,
             format!(
-                "log_sum_exp has shape {}, dloss {}; needs those of the forward pass: {} and one number",
-                log_sum_exp.shape(),
-                dloss.shape(),
-                targets.shape()
+                "stats has shape {}, dloss {}; needs those of the forward pass: {needed:?} and one number",
+                stats.shape(),
+                dloss.shape()
             ),
         ));
     }
     let dloss = dloss.to_dtype(DType::F32)?;
-    scaled_grad(&logits.contiguous()?, &targets.contiguous()?, &log_sum_exp.contiguous()?, &dloss)
+    scaled_grad(&logits.contiguous()?, &targets.contiguous()?, &stats.contiguous()?, &dloss)
 }
 
-fn scaled_grad(x: &Tensor, targets: &Tensor, log_sum_exp: &Tensor, dloss: &Tensor) -> Result<Tensor> {
+fn scaled_grad(x: &Tensor, targets: &Tensor, stats: &Tensor, dloss: &Tensor) -> Result<Tensor> {
     if let Some([(x0, t0), (x1, t1)]) = halves(x, targets)? {
         let (n0, n1) = (x0.shape()[0], x1.shape()[0]);
         // Each half divides by its own rows.
         let half = |x: &Tensor, t: &Tensor, start: usize, n: usize| {
             let share = n as f64 / (n0 + n1) as f64;
-            scaled_grad(x, t, &log_sum_exp.narrow(0, start, n)?, &dloss.mul_scalar(share)?)
+            let rows = targets.numel() / (n0 + n1);
+            scaled_grad(x, t, &stats.narrow(0, start * rows, n * rows)?, &dloss.mul_scalar(share)?)
         };
         return Tensor::cat(&[&half(&x0, &t0, 0, n0)?, &half(&x1, &t1, n0, n1)?], 0);
     }
     let out = Tensor::empty(x.device(), x.shape(), x.dtype(), "cross_entropy_grad")?;
     if x.numel() > 0 {
-        let windows = [x.window(), targets.window(), log_sum_exp.window(), dloss.window(), out.window()];
+        let windows = [x.window(), targets.window(), stats.window(), dloss.window(), out.window()];
         let offsets = windows.map(|window| window.offset as usize);
         let (lanes, types) = (lanes(x.device()), [x, targets].map(|tensor| tensor.dtype().storage()));
         let plan = kernels::cross_entropy_gradient(types[0], types[1], true, axis(x, 1), lanes, offsets);
