@@ -1,10 +1,10 @@
 //! A fully connected network.
 
-use kiln_autograd::Var;
-use kiln_nn::{Dropout, Flatten, Init, Linear, Module, ReLU, Result, Sequential, Visitor};
+use kiln_nn::{Init, Result};
 use kiln_tensor::Device;
 
-use crate::model::check_counts;
+use crate::blueprint::{Blueprint, Cost, Layer, Network, network};
+use crate::model::{check_counts, check_dropout};
 
 /// A fully connected network for images of any shape: the elements of an image, one or more hidden layers with ReLU and dropout, and
 /// logits `[n, classes]`. Its names are those of `torchvision.ops.MLP`: `0.weight`, `3.weight`, `6.weight`, ...
@@ -18,12 +18,13 @@ use crate::model::check_counts;
 /// let model = Mlp::builder(28 * 28, 10).hidden(&[100]).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::zeros(&device, [2, 1, 28, 28], DType::F32)?);
 /// assert_eq!(model.forward(&x)?.dims::<2>()?, [2, 10]);
+/// assert_eq!(Mlp::builder(28 * 28, 10).cost()?.parameters, 535_818);
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct Mlp {
-    layers: Sequential,
-}
+pub struct Mlp(Network);
+
+network!(Mlp);
 
 impl Mlp {
     /// Describes a network with hidden layers of 512 and 256 outputs, and no dropout.
@@ -32,7 +33,7 @@ impl Mlp {
     }
 }
 
-/// Builds an [`Mlp`] for images of 1 channel and 28x28 pixels, 784 to 512 to 256 to `classes`: 535,818 parameters for 10 classes.
+/// Builds an [`Mlp`] for images of 1 channel and 28x28 pixels, 784 to 512 to 256 to `classes`.
 ///
 /// # Errors
 /// As [`MlpBuilder::build`].
@@ -61,30 +62,39 @@ impl<'a> MlpBuilder<'a> {
         MlpBuilder { dropout, ..self }
     }
 
+    pub(crate) fn blueprint(self) -> Result<Blueprint> {
+        check_counts("mlp", &[("classes", self.classes), ("features", self.features)])?;
+        check_dropout(self.dropout)?;
+        let mut layers = Vec::new();
+        let mut from = self.features;
+        for &to in self.hidden {
+            layers.extend([Layer::Linear(from, to, None), Layer::ReLU, Layer::Dropout(self.dropout)]);
+            from = to;
+        }
+        layers.push(Layer::Linear(from, self.classes, None));
+        Ok(Blueprint {
+            what: "mlp",
+            in_channels: self.features,
+            features: Vec::new(),
+            pooled: None,
+            classifier: layers,
+        })
+    }
+
     /// Builds it on a device.
     ///
     /// # Errors
     /// [`Error::Argument`](kiln_nn::Error::Argument) without classes, for a layer without elements or for a dropout that is no
     /// probability, and the device's errors.
     pub fn build(self, device: &Device, init: &Init) -> Result<Mlp> {
-        check_counts("mlp", &[("classes", self.classes), ("features", self.features)])?;
-        let dropout = Dropout::new(self.dropout)?;
-        let mut layers = Sequential::builder();
-        let mut from = self.features;
-        for &to in self.hidden {
-            layers = layers.layer(Linear::builder(from, to)).layer(ReLU).layer(dropout);
-            from = to;
-        }
-        Ok(Mlp { layers: layers.layer(Linear::builder(from, self.classes)).build(device, init)? })
-    }
-}
-
-impl Module for Mlp {
-    fn forward(&self, x: &Var) -> Result<Var> {
-        self.layers.forward(&Flatten.forward(x)?)
+        self.blueprint()?.build(device, init).map(Mlp)
     }
 
-    fn visit(&self, v: &mut Visitor<'_>) {
-        self.layers.visit(v);
+    /// What it costs for an image, without building it.
+    ///
+    /// # Errors
+    /// As [`MlpBuilder::build`].
+    pub fn cost(self) -> Result<Cost> {
+        self.blueprint()?.cost([1, 1])
     }
 }

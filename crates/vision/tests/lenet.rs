@@ -43,20 +43,9 @@ fn first_values_follow_from_the_seed() {
 }
 
 #[test]
-fn every_model_takes_its_input_and_has_its_head() {
-    let device = Device::open_default().unwrap();
+fn models_are_found_by_name() {
     let mut names: Vec<&str> = Model::ALL.iter().map(|model| model.name).collect();
     for description in Model::ALL {
-        let model = description.build(&device, Init::seed(1), 7).unwrap();
-        let head = model.parameters().get(description.head).unwrap().shape().to_vec();
-        assert_eq!(head[0], 7, "{}", description.name);
-        let [c, h, w] = description.input;
-        assert_eq!((description.mean.len(), description.std.len()), (c, c));
-        // One image is enough work where images are large.
-        let batch = if h * w > 10_000 { 1 } else { 3 };
-        let images = Tensor::zeros(&device, [batch, c, h, w], DType::F32).unwrap();
-        let logits = model.forward(&Tape::eval().constant(images)).unwrap();
-        assert_eq!(logits.dims::<2>().unwrap(), [batch, 7], "{}", description.name);
         assert_eq!(Model::find(description.name).unwrap().about, description.about);
     }
     names.sort();
