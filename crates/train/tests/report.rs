@@ -99,6 +99,13 @@ fn of_many_classes_the_worst_come_first() {
     assert_eq!((shown[0].as_str(), shown[5].as_str()), ("class 11", "class 7"));
     assert_eq!((shown.len(), cells(&html, 2).len()), (20 * 5 + 2 * 4, 10 * 5));
     assert!(html.contains("<summary>The other 10</summary>"));
+
+    // Classes without samples come last.
+    let mut sparse = evaluation;
+    sparse.confusion = ConfusionMatrix::new(30);
+    sparse.confusion.add(24, 24).unwrap();
+    let html = HtmlReport { evaluation: Some(&sparse), ..HtmlReport::default() }.html().unwrap();
+    assert_eq!(cells(&html, 0)[..5], ["class 24", "1.000", "1.000", "1.000", "1"]);
 }
 
 #[test]

@@ -15,7 +15,9 @@ pub(super) fn section(html: &mut Html, matrix: &ConfusionMatrix, name: &dyn Fn(u
         table(html, &classes, &means, name);
         return;
     }
-    classes.sort_by(|a, b| a.1.f1.total_cmp(&b.1.f1).then(a.0.cmp(&b.0)));
+    // A class without samples is not told apart badly.
+    let empty = |metrics: &ClassMetrics| metrics.support == 0;
+    classes.sort_by(|a, b| empty(&a.1).cmp(&empty(&b.1)).then(a.1.f1.total_cmp(&b.1.f1)).then(a.0.cmp(&b.0)));
     let words = format!("The {SHOWN} classes that are told apart worst.");
     html.leaf("p", &[("class", "faint")], &words);
     table(html, &classes[..SHOWN], &means, name);
