@@ -252,11 +252,11 @@ impl Batches {
             self.skipped_since = 0;
         }
         self.skipped_since += skipped.len();
+        let last = skipped.last().map(|skipped| skipped.reason.clone()).unwrap_or_default();
+        self.skipped.extend(skipped.into_iter().map(|skipped| (skipped.sample, skipped)));
         if batch.labels.is_empty() && self.skipped_since >= self.maker.loader.dataset.len() {
-            let last = skipped.into_iter().last().map(|skipped| skipped.reason).unwrap_or_default();
             return Err(Error::NothingReadable { samples: self.skipped_since, last });
         }
-        self.skipped.extend(skipped.into_iter().map(|skipped| (skipped.sample, skipped)));
         Ok(batch)
     }
 

@@ -378,6 +378,9 @@ fn an_epoch_of_which_nothing_can_be_read_is_an_error() {
         "loader: none of 10 samples could be read, the last one because: sample 9: torn; check the dataset's files"
     );
     assert!(batches.next().is_none());
+    // Each with its own reason, the last ones too.
+    let samples: Vec<_> = batches.skipped().map(|skipped| skipped.sample).collect();
+    assert_eq!(samples, (0..10).collect::<Vec<_>>());
 }
 
 #[test]

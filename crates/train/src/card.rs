@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Result};
 
 /// What has to be known beside the weights to use a classifier. Kept as text in the weights file, under the keys `model`,
-/// `classes`, `mean` and `std`; the last three are JSON lists.
+/// `classes`, `input`, `mean` and `std`; all but the first are JSON lists.
 ///
 /// ```
 /// use kiln_train::ModelCard;
 /// let card = ModelCard {
 ///     model: "lenet5".to_string(),
 ///     classes: vec!["cat".to_string(), "dog".to_string()],
+///     input: [1, 28, 28],
 ///     mean: vec![0.5],
 ///     std: vec![0.25],
 /// };
@@ -25,6 +26,8 @@ pub struct ModelCard {
     pub model: String,
     /// The names of the classes, of label 0 first.
     pub classes: Vec<String>,
+    /// The shape `[c, h, w]` of the images that it was trained with.
+    pub input: [usize; 3],
     /// The mean of each channel that images are normalised with, of pixels scaled to 0..1.
     pub mean: Vec<f32>,
     /// The standard deviation of each channel.
@@ -39,6 +42,7 @@ impl ModelCard {
         BTreeMap::from([
             ("model".to_string(), self.model.clone()),
             ("classes".to_string(), serde_json::Value::from(classes).to_string()),
+            ("input".to_string(), format!("{:?}", self.input)),
             ("mean".to_string(), list(&self.mean)),
             ("std".to_string(), list(&self.std)),
         ])
@@ -65,6 +69,12 @@ impl ModelCard {
             given,
             needed: "a JSON list of names",
         })?;
-        Ok(Some(ModelCard { model: model.clone(), classes, mean: numbers("mean")?, std: numbers("std")? }))
+        let given = text("input");
+        let input = serde_json::from_str(&given).map_err(|_| Error::Card {
+            what: "input",
+            given,
+            needed: "a JSON list of channels, height and width",
+        })?;
+        Ok(Some(ModelCard { model: model.clone(), classes, input, mean: numbers("mean")?, std: numbers("std")? }))
     }
 }

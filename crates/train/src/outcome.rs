@@ -1,5 +1,7 @@
 //! What a run came to.
 
+use kiln_data::Skipped;
+
 use crate::evaluation::Evaluation;
 use crate::metrics::EpochMetrics;
 
@@ -29,4 +31,6 @@ pub struct Outcome {
     pub stopped: Stopped,
     /// The latest evaluation; `None` where there was none.
     pub evaluation: Option<Evaluation>,
+    /// The samples of the training set that could not be read and were left out.
+    pub skipped: Vec<Skipped>,
 }

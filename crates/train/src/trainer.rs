@@ -86,6 +86,7 @@ pub struct Trainer {
     pub(crate) checkpoint_every: Option<u64>,
     pub(crate) resume: bool,
     pub(crate) config: String,
+    pub(crate) detect_anomaly: bool,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
@@ -114,6 +115,7 @@ impl Trainer {
             checkpoint_every: None,
             resume: false,
             config: String::new(),
+            detect_anomaly: false,
             metadata: BTreeMap::new(),
         }
     }
@@ -242,6 +244,13 @@ impl Trainer {
     /// The text of the run's configuration, kept in the checkpoint for a person to read.
     pub fn config(mut self, config: impl Into<String>) -> Trainer {
         self.config = config.into();
+        self
+    }
+
+    /// Looks for the first NaN or infinity in the results and gradients of every operation, and names the operation:
+    /// [`Tape::detect_anomaly`](kiln_autograd::Tape::detect_anomaly). Slow, for the search of a mistake.
+    pub fn detect_anomaly(mut self, detect: bool) -> Trainer {
+        self.detect_anomaly = detect;
         self
     }
 

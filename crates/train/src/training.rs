@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape};
-use kiln_data::{Batch, Loader, Splits};
+use kiln_data::{Batch, Loader, Skipped, Splits};
 use kiln_nn::{Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, clip_grad_norm, clip_grad_value};
 
 use crate::batch::{Feed, ToDevice};
@@ -228,6 +228,7 @@ impl<'a> Training<'a> {
             steps: self.run.done,
             stopped,
             evaluation: self.evaluation,
+            skipped: self.skipped.into_iter().map(|(sample, reason)| Skipped { sample, reason }).collect(),
         };
         self.hooks.finish(&outcome)?;
         Ok(outcome)
@@ -320,6 +321,7 @@ impl<'a> Training<'a> {
         let (images, labels) = under(feed, "input", || batch.to_normalized(&feed.device, &feed.normalize))?;
         let number = batch.epoch * self.loader.batches_per_epoch() as u64 + batch.index as u64;
         let tape = Tape::train_seeded(step_seed(self.trainer.seed, number));
+        let tape = if self.trainer.detect_anomaly { tape.detect_anomaly() } else { tape };
         let logits = self.model.forward(&tape.constant(images))?;
         let loss = under(feed, "loss", || self.objective.loss(&logits, &labels, batch))?;
         self.tally.add(step, &logits, batch, &loss, weight);

@@ -4,7 +4,7 @@
 use std::fs;
 
 use kiln_autograd::Var;
-use kiln_data::{Adjust, ColorJitter, Dataset, Mix, Splits, Transforms};
+use kiln_data::{Adjust, ColorJitter, Dataset, Image, Mix, Source, Splits, Transforms, Unreadable};
 use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
@@ -231,6 +231,7 @@ fn a_run_learns_reports_and_leaves_its_files() {
     let card = ModelCard {
         model: "classifier".into(),
         classes: vec!["second".into(), "first".into()],
+        input: [2, 4, 4],
         mean: vec![0.5, 0.5],
         std: vec![0.25, 0.3],
     };
@@ -350,6 +351,7 @@ fn a_loss_that_is_no_number_ends_the_run_with_its_step() {
     let mut optim = Sgd::new(model.parameters(), 0.1);
     let trainer = Trainer::new(Length::Epochs(2)).report_every(5);
     let feed = Feed::new(&device).batch(8);
+    let first = model.0.weight().value();
     let error = trainer.run(&model, &mut optim, &splits(), &feed, &mut Breaks(&model)).unwrap_err();
     assert!(matches!(error, Error::Diverged { step: 3, .. }), "{error:?}");
     assert_eq!(
@@ -357,6 +359,44 @@ fn a_loss_that_is_no_number_ends_the_run_with_its_step() {
         "training diverged: the loss of step 3 is NaN; use a smaller learning rate or a schedule with warm-up, and check that the \
          data holds what its labels say"
     );
+    // The operation is named where that is asked for.
+    model.0.weight().set(first).unwrap();
+    let error =
+        trainer.detect_anomaly(true).run(&model, &mut optim, &splits(), &feed, &mut Breaks(&model)).unwrap_err();
+    assert!(error.to_string().contains("linear: the result f32 [8, 2] has NaN"), "{error}");
+}
+
+/// Samples of which every seventh cannot be read.
+struct Torn(Dataset);
+
+impl Source for Torn {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        (index % 2) as u32
+    }
+
+    fn read(&self, index: usize) -> kiln_data::Result<Image> {
+        match index % 7 {
+            3 => Err(kiln_data::Error::source(self.name(index), "torn")),
+            _ => Image::planar([2, 2, 2], &self.0.get(index)?.image),
+        }
+    }
+}
+
+#[test]
+fn what_was_left_out_is_told() {
+    let device = device();
+    let model = Classifier::new(&device);
+    let mut optim = Sgd::new(model.parameters(), 0.1);
+    let torn =
+        Splits { train: Dataset::new(Torn(samples(20)), [2, 2, 2], ["second", "first"]).unwrap(), test: samples(4) };
+    let feed = Feed::new(&device).batch(8).unreadable(Unreadable::Skip);
+    let outcome = Trainer::new(Length::Epochs(2)).run(&model, &mut optim, &torn, &feed, &mut ()).unwrap();
+    let told: Vec<_> = outcome.skipped.iter().map(|skipped| (skipped.sample, skipped.reason.as_str())).collect();
+    assert_eq!(told, [(3, "sample 3: torn"), (10, "sample 10: torn"), (17, "sample 17: torn")]);
 }
 
 #[test]
@@ -400,12 +440,20 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
 
 #[test]
 fn cards_that_are_not_understood_are_told() {
-    let card = ModelCard { model: "m".into(), classes: vec!["a".into()], mean: vec![0.5], std: vec![0.5] };
+    let card =
+        ModelCard { model: "m".into(), classes: vec!["a".into()], input: [1, 2, 2], mean: vec![0.5], std: vec![0.5] };
     let mut text = card.to_metadata();
     text.insert("mean".into(), "half".into());
     assert_eq!(
         ModelCard::from_metadata(&text).unwrap_err().to_string(),
         "mean in the weights file is \"half\"; needs a JSON list of numbers: save the weights again with kiln train"
+    );
+    let mut text = card.to_metadata();
+    text.insert("input".into(), "[1, 28]".into());
+    assert_eq!(
+        ModelCard::from_metadata(&text).unwrap_err().to_string(),
+        "input in the weights file is \"[1, 28]\"; needs a JSON list of channels, height and width: save the weights again with \
+         kiln train"
     );
     let mut text = card.to_metadata();
     text.remove("classes");
