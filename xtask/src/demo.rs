@@ -34,12 +34,12 @@ pub(crate) fn run() -> Result<()> {
         fs::remove_file(&metrics).with_context(|| format!("cannot remove {}", metrics.display()))?;
     }
     let args: Vec<&str> = SCHEDULE.iter().flat_map(|&(option, value)| [option, value]).collect();
-    eprintln!("$ kiln train {} --out {OUT}", args.join(" "));
+    eprintln!("$ kiln train {} --overwrite --out {OUT}", args.join(" "));
     let status = Command::new(&kiln)
         .current_dir(cargo::root())
         .arg("train")
         .args(&args)
-        .args(["--out", OUT])
+        .args(["--overwrite", "--out", OUT])
         .status()
         .with_context(|| format!("cannot start {}", kiln.display()))?;
     if !status.success() {

@@ -1,11 +1,35 @@
 //! `kiln convert`.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::Args;
 use kiln_nn::{StateFile, convert};
 
-use crate::args::ConvertArgs;
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads what torch.save wrote, in the form of today and in the older one: a state dict, or a
+checkpoint that has one under a name such as state_dict or model. Nothing in the file is executed.
+Each tensor keeps its type.
+
+`kiln eval`, `kiln predict` and `kiln train` read such files themselves; a safetensors file is
+smaller, and other programs read it without PyTorch.
+
+Examples:
+  kiln convert alexnet-owt-7be5be79.pth alexnet.safetensors
+  kiln convert --list checkpoint.pt")]
+pub(crate) struct ConvertArgs {
+    /// The weights: a .pth or .pt file of PyTorch, or a safetensors file
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// The safetensors file to write
+    #[arg(value_name = "OUT", required_unless_present = "list")]
+    output: Option<PathBuf>,
+    /// List the tensors: their names, types and shapes
+    #[arg(long)]
+    list: bool,
+}
 
 pub(crate) fn run(args: &ConvertArgs) -> Result<()> {
     let file = StateFile::open(&args.input)?;

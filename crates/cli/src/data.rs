@@ -1,55 +1,242 @@
-//! Datasets by name.
+//! Datasets as the command line names them, and what happens to their images.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Result, bail};
-use kiln_data::{FashionMnist, Splits, idx};
-use kiln_vision::Model;
+use clap::{Args, ValueEnum};
+use kiln_data::{Dataset, FashionMnist, Loader, ReadOptions, Splits, Transforms, Unreadable, idx, read};
+use serde::{Deserialize, Serialize};
 
-/// A dataset as the command line names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::ended::usage;
+
+/// A dataset's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) enum DataName {
     /// The embedded part of Fashion-MNIST.
     FashionMnist,
     /// A folder with IDX files.
     Idx(PathBuf),
+    /// Whatever lies there.
+    Path(PathBuf),
 }
 
 impl FromStr for DataName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<DataName, String> {
-        match text.split_once(':') {
-            None if text == "fashion-mnist" => Ok(DataName::FashionMnist),
-            Some(("idx", folder)) if !folder.is_empty() => Ok(DataName::Idx(folder.into())),
-            _ => Err("needs fashion-mnist, or idx:DIR with a folder of IDX files".to_string()),
+        match text.strip_prefix("idx:") {
+            _ if text == "fashion-mnist" => Ok(DataName::FashionMnist),
+            Some("") => Err("needs idx:DIR with a folder of IDX files".to_string()),
+            Some(folder) => Ok(DataName::Idx(folder.into())),
+            None if text.is_empty() => Err("needs a path, or fashion-mnist".to_string()),
+            None => Ok(DataName::Path(text.into())),
         }
     }
 }
 
-impl DataName {
-    /// Reads the set.
-    pub(crate) fn load(&self) -> Result<Splits> {
-        Ok(match self {
+impl TryFrom<String> for DataName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<DataName, String> {
+        text.parse()
+    }
+}
+
+impl From<DataName> for String {
+    fn from(name: DataName) -> String {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for DataName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DataName::FashionMnist => f.write_str("fashion-mnist"),
+            DataName::Idx(folder) => write!(f, "idx:{}", folder.display()),
+            DataName::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What is done about images that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum UnreadableName {
+    /// End with an error that names the file
+    Fail,
+    /// Leave them out, and say which
+    Skip,
+}
+
+/// Which images, and in which size.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+#[command(next_help_heading = "Data")]
+pub(crate) struct DataArgs {
+    /// The images: a folder with a folder of images for each class (or such folders in train and val or test), a CSV file with
+    /// the columns path,label, a folder with the binary files of CIFAR-10 or CIFAR-100 or with IDX files, or fashion-mnist,
+    /// which is built in (10,000 and 2,000 images)
+    #[arg(long, value_name = "PATH|fashion-mnist|idx:DIR")]
+    pub(crate) data: Option<DataName>,
+    /// The pixels a side that images are brought to [default: the model's]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) size: Option<usize>,
+    /// Read image files as grey, in one channel [default: where the model is one for grey images]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) grey: Option<bool>,
+    /// The part of each class that is held back for testing, where there is no test part [default: 0.2]
+    #[arg(long, value_name = "PART", allow_negative_numbers = true)]
+    pub(crate) test_fraction: Option<f64>,
+    /// Use at most so many training images of each class
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// What to do about images that cannot be read [default: fail]
+    #[arg(long, value_enum)]
+    pub(crate) unreadable: Option<UnreadableName>,
+    /// The threads that read images; they do not change the result [default: one for each core, at most 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+}
+
+/// Where the images of a set may lie.
+const NEEDED: &str = "a folder with a folder of images for each class, a CSV file with the columns path,label, a folder of \
+                      CIFAR or IDX files, or fashion-mnist";
+
+/// Up to this side networks are for small images, which are not cut smaller.
+const SMALL: usize = 64;
+
+/// The most images whose channels are measured; of files, each of these is decoded once more.
+const MEASURED: usize = 5_000;
+
+/// A set as a network sees it.
+pub(crate) struct Images {
+    /// Both parts, with the transforms of evaluations.
+    pub(crate) splits: Splits,
+    /// The shape of the images in their own size; `None` where each has its own.
+    pub(crate) own: Option<[usize; 3]>,
+    /// What is done about those that cannot be read.
+    pub(crate) unreadable: Unreadable,
+    /// The threads that read.
+    pub(crate) workers: usize,
+}
+
+impl DataArgs {
+    /// These settings, and where there are none, those of `other`.
+    pub(crate) fn or(&self, other: &DataArgs) -> DataArgs {
+        DataArgs {
+            data: self.data.clone().or_else(|| other.data.clone()),
+            size: self.size.or(other.size),
+            grey: self.grey.or(other.grey),
+            test_fraction: self.test_fraction.or(other.test_fraction),
+            limit: self.limit.or(other.limit),
+            unreadable: self.unreadable.or(other.unreadable),
+            workers: self.workers.or(other.workers),
+        }
+    }
+
+    /// With defaults where nothing is given, for a model that takes such images.
+    pub(crate) fn resolve(&self, [channels, height, _]: [usize; 3]) -> DataArgs {
+        let defaults = DataArgs {
+            data: None,
+            size: Some(height),
+            grey: Some(channels == 1),
+            test_fraction: Some(0.2),
+            limit: None,
+            unreadable: Some(UnreadableName::Fail),
+            workers: Some(workers()),
+        };
+        self.or(&defaults)
+    }
+
+    /// Opens the set, whose settings are resolved. Images are brought to the size as evaluations want them.
+    pub(crate) fn open(&self) -> Result<Images> {
+        let Some(name) = &self.data else { return Err(usage(format!("no data; pass --data with {NEEDED}"))) };
+        let size = self.size.unwrap_or(SMALL);
+        let mut options = ReadOptions::new(size).test_fraction(self.test_fraction.unwrap_or(0.2));
+        if self.grey == Some(true) {
+            options = options.grey();
+        }
+        let mut splits = match name {
             DataName::FashionMnist => {
                 let data = FashionMnist::embedded()?;
                 Splits { train: data.train().clone(), test: data.test().clone() }
             }
             DataName::Idx(folder) => idx::read_folder(folder)?,
-        })
+            DataName::Path(path) => {
+                check_path(path)?;
+                read(path, &options)?
+            }
+        };
+        // Without transforms, images of different sizes are refused.
+        let own = splits.train.transforms(Transforms::new()).ok().map(|data| data.shape());
+        let shown = shown(own, size);
+        splits.train = splits.train.transforms(shown.clone())?;
+        if !splits.test.is_empty() {
+            splits.test = splits.test.transforms(shown)?;
+        }
+        if let Some(limit) = self.limit {
+            splits.train = splits.train.take_per_class(limit, 0);
+        }
+        Ok(Images { splits, own, unreadable: self.unreadable(), workers: self.workers.unwrap_or(1) })
+    }
+
+    pub(crate) fn unreadable(&self) -> Unreadable {
+        match self.unreadable {
+            Some(UnreadableName::Skip) => Unreadable::Skip,
+            _ => Unreadable::Fail,
+        }
     }
 }
 
-/// Fails where a model cannot take the images of a set.
-pub(crate) fn check_images(model: &Model, data: &Splits) -> Result<()> {
-    if data.train.shape() != model.input {
-        bail!(
-            "{} takes images of {:?} (channels, height, width), the data has {:?}; pass another set",
-            model.name,
-            model.input,
-            data.train.shape()
-        );
+/// Fails for a path at which no set can lie, in words for a person who may have meant a name.
+fn check_path(path: &Path) -> Result<()> {
+    if !path.exists() {
+        bail!("{}: there is no such file or folder; pass {NEEDED}", path.display());
+    }
+    let csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
+    if path.is_file() && !csv {
+        bail!("{}: is a single file and no .csv; pass {NEEDED}", path.display());
     }
     Ok(())
+}
+
+/// How images are shown to a network that is asked, not trained.
+pub(crate) fn shown(own: Option<[usize; 3]>, size: usize) -> Transforms {
+    match own {
+        Some([_, height, width]) if [height, width] == [size, size] => Transforms::new(),
+        _ if size < SMALL => Transforms::new().resize(size).center_crop(size),
+        _ => Transforms::imagenet_eval(size),
+    }
+}
+
+/// Whether images of this side are small.
+pub(crate) fn is_small(size: usize) -> bool {
+    size < SMALL
+}
+
+/// One for each core, with a limit: decoding seldom needs more.
+pub(crate) fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8))
+}
+
+impl Images {
+    /// A loader of one of the parts.
+    pub(crate) fn loader(&self, data: &Dataset, batch: usize) -> Loader {
+        data.loader(batch).workers(self.workers).unreadable(self.unreadable)
+    }
+
+    /// Mean and deviation of each channel of the training images, or of some of them where there are very many. A channel that is
+    /// the same everywhere has the deviation 1.
+    pub(crate) fn channel_stats(&self) -> Result<(Vec<f32>, Vec<f32>)> {
+        let train = &self.splits.train;
+        let measured = match train.len() {
+            many if many > MEASURED && self.own.is_none() => train.split(MEASURED as f64 / many as f64, 0)?.0,
+            _ => train.clone(),
+        };
+        let stats = self.loader(&measured, 16).channel_stats()?;
+        Ok((stats.mean, stats.std.iter().map(|&std| if std > 0.0 { std } else { 1.0 }).collect()))
+    }
 }

@@ -3,11 +3,22 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use clap::Args;
 use kiln_gpu::{AdapterInfo, Device, cache};
 use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
-use crate::args::DevicesArgs;
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kiln devices
+  KILN_ADAPTER=1 kiln train --model lenet5 --data fashion-mnist
+  KILN_ADAPTER=radeon kiln train --model lenet5 --data fashion-mnist")]
+pub(crate) struct DevicesArgs {
+    /// Print a JSON array with an object per adapter: its name, backend, driver, features and limits
+    #[arg(long)]
+    json: bool,
+}
 
 /// An adapter with the number that `KILN_ADAPTER` takes.
 #[derive(Serialize)]

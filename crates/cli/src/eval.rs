@@ -3,34 +3,147 @@
 use std::io::{self, Write};
 
 use anyhow::{Result, bail};
-use kiln_train::{Feed, evaluate};
+use clap::Args;
+use kiln_train::{ClassMetrics, Evaluation, Feed, evaluate};
+use serde_json::{Value, json};
 
-use crate::args::EvalArgs;
-use crate::{data, devices, weights};
+use crate::data::DataArgs;
+use crate::devices;
+use crate::table::{self, Side};
+use crate::train::config;
+use crate::weights::WeightsArgs;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without --data, the test images of the run that the weights are of, with that run's settings, as
+its config.toml beside the weights has them. Precision is the part of the images called so that are
+so, recall the part of the images that are so and are called so, F1 their harmonic mean.
+
+Examples:
+  kiln eval --weights runs/photos
+  kiln eval --weights runs/photos/best.safetensors --data other-photos
+  kiln eval --weights runs/first --data idx:/data/fashion --json")]
+pub(crate) struct EvalArgs {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    /// Images in a batch
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+    /// Print a JSON object: loss, top1, top5, samples, classes (name, precision, recall, f1, support), confusion (a row for
+    /// each class, a column for each prediction) and skipped (the images that cannot be read)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+/// Up to so many classes the whole confusion matrix is printed; of more, what was confused most often.
+const WHOLE: usize = 12;
 
 pub(crate) fn run(args: &EvalArgs) -> Result<()> {
-    let description = weights::model(&args.model)?;
-    let splits = args.data.load()?;
-    data::check_images(description, &splits)?;
     let device = devices::open()?;
-    let trained = weights::load(&device, description, &args.weights)?;
-    if splits.test.classes().len() > trained.classes.len() {
-        bail!(
-            "the data has {} classes, the weights know {}; pass the data that they were trained on",
-            splits.test.classes().len(),
-            trained.classes.len()
-        );
+    let trained = args.weights.load(&device)?;
+    let known = &trained.card.classes;
+    let images = config::data_of_run(&args.data, &trained.path)?.resolve(trained.card.input).open()?;
+    let test = &images.splits.test;
+    if test.classes() != known.as_slice() {
+        let same = test.classes().len() <= known.len() && known.iter().all(|class| class.parse::<usize>().is_ok());
+        // Classes without names can only be counted.
+        if !same {
+            bail!("{}", classes_differ(test.classes(), known));
+        }
     }
-    let feed = Feed::new(&device).batch(args.batch as usize).normalize(trained.normalize);
-    let evaluation = evaluate(&*trained.model, &splits.test, &feed)?;
+    let feed = Feed::new(&device).batch(args.batch as usize).workers(images.workers).unreadable(images.unreadable);
+    let evaluation = evaluate(&*trained.model, test, &feed.normalize(trained.normalize))?;
     devices::keep_pipelines(&device);
+    let mut names = test.classes().to_vec();
+    names.extend(known.iter().skip(names.len()).cloned());
     let mut out = io::stdout().lock();
     if args.json {
-        let (accuracy, loss, samples) = (evaluation.top1, evaluation.loss, evaluation.samples);
-        writeln!(out, "{}", serde_json::json!({ "loss": loss, "accuracy": accuracy, "samples": samples }))?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&in_json(&evaluation, &names))?)?;
     } else {
-        let (accuracy, loss, samples) = (100.0 * evaluation.top1, evaluation.loss, evaluation.samples);
-        writeln!(out, "accuracy {accuracy:.2} %, loss {loss:.4}, on {samples} images")?;
+        print(&mut out, &evaluation, &names)?;
     }
+    Ok(())
+}
+
+fn classes_differ(given: &[String], known: &[String]) -> String {
+    let listed = |names: &[String]| match names {
+        [] => "none".to_string(),
+        [first @ .., _] if names.len() > 6 => format!("{}, ... ({})", first[..5].join(", "), names.len()),
+        names => names.join(", "),
+    };
+    format!(
+        "the data's classes are {}, the weights know {}; pass data with the classes that they were trained on",
+        listed(given),
+        listed(known)
+    )
+}
+
+fn in_json(evaluation: &Evaluation, names: &[String]) -> Value {
+    let classes = names.iter().zip(evaluation.confusion.per_class()).map(|(name, class)| {
+        let ClassMetrics { precision, recall, f1, support } = class;
+        json!({ "name": name, "precision": precision, "recall": recall, "f1": f1, "support": support })
+    });
+    let rows = evaluation.confusion.counts().chunks(evaluation.confusion.classes().max(1));
+    json!({
+        "loss": evaluation.loss,
+        "top1": evaluation.top1,
+        "top5": evaluation.top5,
+        "samples": evaluation.samples,
+        "classes": classes.collect::<Vec<_>>(),
+        "confusion": rows.collect::<Vec<_>>(),
+        "skipped": evaluation.skipped.iter().map(|skipped| skipped.reason.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+fn print(out: &mut dyn Write, evaluation: &Evaluation, names: &[String]) -> Result<()> {
+    let percent = |part: f64| format!("{:.2} %", 100.0 * part);
+    let top5 = evaluation.top5.map_or(String::new(), |top5| format!(", top-5 {}", percent(top5)));
+    let (top1, loss, samples) = (percent(evaluation.top1), evaluation.loss, evaluation.samples);
+    writeln!(out, "accuracy {top1}{top5}, loss {loss:.4}, on {samples} images\n")?;
+
+    let row = |name: &str, class: &ClassMetrics| {
+        let measures = [class.precision, class.recall, class.f1].map(percent);
+        [name.to_string()].into_iter().chain(measures).chain([class.support.to_string()]).collect::<Vec<_>>()
+    };
+    let mut rows = vec![["class", "precision", "recall", "F1", "images"].map(String::from).to_vec()];
+    rows.extend(names.iter().zip(evaluation.confusion.per_class()).map(|(name, class)| row(name, &class)));
+    rows.push(row("mean of the classes", &evaluation.confusion.macro_average()));
+    table::write(out, &[Side::Left, Side::Right, Side::Right, Side::Right, Side::Right], &rows)?;
+    writeln!(out)?;
+    confusion(out, evaluation, names)?;
+    for skipped in &evaluation.skipped {
+        writeln!(out, "left out: {}", skipped.reason)?;
+    }
+    Ok(())
+}
+
+fn confusion(out: &mut dyn Write, evaluation: &Evaluation, names: &[String]) -> Result<()> {
+    let matrix = &evaluation.confusion;
+    if names.len() <= WHOLE {
+        writeln!(out, "rows: what it is; columns: what it was taken for")?;
+        let heading = [String::new()].into_iter().chain(names.iter().cloned()).collect();
+        let counted = |label: usize| (0..names.len()).map(move |predicted| matrix.count(label, predicted).to_string());
+        let rows =
+            names.iter().enumerate().map(|(label, name)| [name.clone()].into_iter().chain(counted(label)).collect());
+        let rows: Vec<Vec<String>> = [heading].into_iter().chain(rows).collect();
+        let sides: Vec<Side> =
+            (0..=names.len()).map(|column| if column == 0 { Side::Left } else { Side::Right }).collect();
+        table::write(out, &sides, &rows)?;
+        return Ok(());
+    }
+    let pairs = (0..names.len()).flat_map(|label| (0..names.len()).map(move |predicted| (label, predicted)));
+    let mut wrong: Vec<(u64, usize, usize)> = pairs
+        .filter(|(label, predicted)| label != predicted)
+        .map(|(label, predicted)| (matrix.count(label, predicted), label, predicted))
+        .filter(|(count, ..)| *count > 0)
+        .collect();
+    wrong.sort_by_key(|&(count, label, predicted)| (std::cmp::Reverse(count), label, predicted));
+    writeln!(out, "confused most often")?;
+    let rows = wrong.iter().take(WHOLE).map(|&(count, label, predicted)| {
+        vec![names[label].clone(), "taken for".to_string(), names[predicted].clone(), count.to_string()]
+    });
+    table::write(out, &[Side::Left, Side::Left, Side::Left, Side::Right], &rows.collect::<Vec<_>>())?;
     Ok(())
 }

@@ -1,13 +1,22 @@
 //! The `kiln` program: trains, evaluates and uses networks from the command line.
 
 mod args;
+mod augment;
 mod bench;
+mod completions;
 mod convert;
 mod data;
 mod devices;
+mod ended;
 mod eval;
+mod features;
+mod models;
+mod npy;
+mod paths;
 mod predict;
 mod profile;
+mod summary;
+mod table;
 mod train;
 mod weights;
 
@@ -17,25 +26,37 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use ended::Ended;
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
     let cli = Cli::parse();
     let outcome = match &cli.command {
-        Command::Devices(args) => devices::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
-        Command::Bench(args) => bench::run(args),
+        Command::Features(args) => features::run(args),
+        Command::Models(args) => models::run(args),
+        Command::Summary(args) => summary::run(args),
         Command::Convert(args) => convert::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Tune(args) => bench::tune(args),
+        Command::Completions(args) => completions::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", in_one_line(&error));
-            ExitCode::FAILURE
+            let Some(ended) = error.downcast_ref::<Ended>() else {
+                eprintln!("error: {}", in_one_line(&error));
+                return ExitCode::FAILURE;
+            };
+            match ended {
+                Ended::Usage(message) => eprintln!("error: {message}"),
+                Ended::Interrupted(message) => eprintln!("{message}"),
+            }
+            ExitCode::from(ended.code())
         }
     }
 }

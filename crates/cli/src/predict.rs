@@ -1,24 +1,62 @@
 //! `kiln predict`.
 
 use std::io::{self, Write};
-use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::Args;
 use kiln_autograd::Tape;
-use kiln_data::ImageFile;
+use kiln_data::{Batch, Dataset, ReadOptions, Unreadable, read_images};
 use kiln_gpu::Device;
-use kiln_tensor::Tensor;
+use kiln_train::ToDevice;
 use serde::Serialize;
 
-use crate::args::PredictArgs;
-use crate::devices;
-use crate::weights::{self, Trained};
+use crate::paths::{self, Images};
+use crate::weights::{Trained, WeightsArgs};
+use crate::{data, devices, table};
 
-/// What is probably on an image.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Images may be PNG, JPEG, GIF, BMP, WebP, PNM or TIFF, of any size. The weights of `kiln train` say
+which model they are of, how large its images are, how they are normalised, and what the classes
+are called. Fashion-MNIST and MNIST are bright on black: use --invert for a dark object on a light
+ground.
+
+An image that cannot be read is told at the end, after the predictions for the others; the exit
+code is then 1.
+
+Examples:
+  kiln predict --weights runs/first/best.safetensors shoe.png
+  kiln predict --weights runs/photos --top 1 holiday/ 'inbox/*.jpg'
+  kiln predict --weights alexnet.pth --model alexnet --json cat.jpg
+  kiln predict --weights runs/first --invert drawing.png")]
+pub(crate) struct PredictArgs {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    /// The images: files, folders of them, or patterns such as 'photos/*.jpg'
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// How many classes to name for each image, the most probable first
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+    /// Turn light to dark and dark to light first
+    #[arg(long)]
+    invert: bool,
+    /// Print a JSON array with an object per image: file, and classes (class, label, probability) or error
+    #[arg(long)]
+    json: bool,
+    /// Images that go through the network at once
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+}
+
+/// What is probably on an image, or why nobody knows.
 #[derive(Serialize)]
 struct Prediction {
     file: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     classes: Vec<Guess>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -28,56 +66,61 @@ struct Guess {
     probability: f32,
 }
 
-/// Images that go through the network at once.
-const BATCH: usize = 64;
-
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
-    let description = weights::model(&args.model)?;
+    let Images { files, left_out } = paths::expand(&args.images)?;
+    if left_out > 0 {
+        eprintln!("{left_out} files in these folders are not named as images and are left out");
+    }
     let device = devices::open()?;
-    let trained = weights::load(&device, description, &args.weights)?;
-    let mut predictions = Vec::new();
-    for paths in args.images.chunks(BATCH) {
-        let mut pixels = Vec::new();
-        for path in paths {
-            pixels.extend(read(path, description.input, args.invert)?);
+    let trained = args.weights.load(&device)?;
+    let images = dataset(&files, &trained)?;
+    let mut predictions: Vec<Prediction> = files
+        .iter()
+        .map(|path| Prediction { file: path.display().to_string(), classes: Vec::new(), error: None })
+        .collect();
+    let loader = images.loader(args.batch as usize).workers(data::workers()).unreadable(Unreadable::Skip);
+    let mut batches = loader.epochs(1);
+    for batch in batches.by_ref() {
+        let mut batch = match batch {
+            // Each has its own reason below.
+            Err(kiln_data::Error::NothingReadable { .. }) => break,
+            batch => batch?,
+        };
+        if args.invert {
+            batch.images.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
         }
-        let probabilities = probabilities(&device, &trained, description.input, &pixels)?;
-        for (path, row) in paths.iter().zip(probabilities.chunks(trained.classes.len().max(1))) {
-            let classes = best(row, &trained.classes, args.top as usize);
-            predictions.push(Prediction { file: path.display().to_string(), classes });
+        let probabilities = probabilities(&device, &trained, &batch)?;
+        let classes = &trained.card.classes;
+        for (&sample, row) in batch.samples.iter().zip(probabilities.chunks(classes.len().max(1))) {
+            predictions[sample].classes = best(row, classes, args.top as usize);
         }
+    }
+    for skipped in batches.skipped() {
+        predictions[skipped.sample].error = Some(skipped.reason.clone());
     }
     devices::keep_pipelines(&device);
-    let mut out = io::stdout().lock();
-    if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&predictions)?)?;
-        return Ok(());
+    print(&predictions, args.json)?;
+    let errors: Vec<&str> = predictions.iter().filter_map(|prediction| prediction.error.as_deref()).collect();
+    match errors.as_slice() {
+        [] => Ok(()),
+        [error] => bail!("{error}"),
+        errors => bail!("{} of {} images cannot be read: {}", errors.len(), predictions.len(), errors.join("; ")),
     }
-    for prediction in &predictions {
-        let words: Vec<String> = prediction
-            .classes
-            .iter()
-            .map(|guess| format!("{} {:.1} %", guess.class, 100.0 * guess.probability))
-            .collect();
-        writeln!(out, "{}: {}", prediction.file, words.join(", "))?;
-    }
-    Ok(())
 }
 
-fn read(path: &Path, shape: [usize; 3], invert: bool) -> Result<Vec<u8>> {
-    let mut pixels = ImageFile::open(path)?.pixels(shape)?;
-    if invert {
-        pixels.iter_mut().for_each(|pixel| *pixel = 255 - *pixel);
-    }
-    Ok(pixels)
+/// The images as the network was evaluated with.
+fn dataset(files: &[std::path::PathBuf], trained: &Trained) -> Result<Dataset> {
+    let [channels, size, _] = trained.card.input;
+    let options = ReadOptions::new(size);
+    let options = if channels == 1 { options.grey() } else { options };
+    Ok(read_images(files, &options)?.transforms(data::shown(None, size))?)
 }
 
 /// The probability of each class for each image.
-fn probabilities(device: &Device, trained: &Trained, shape: [usize; 3], pixels: &[u8]) -> Result<Vec<f32>> {
-    let [c, h, w] = shape;
-    let images = Tensor::from_slice(device, [pixels.len() / (c * h * w), c, h, w], pixels)?;
-    let images = Tape::eval().constant(trained.normalize.apply(&images)?);
-    Ok(trained.model.forward(&images)?.tensor().softmax(1)?.to_vec()?)
+fn probabilities(device: &Device, trained: &Trained, batch: &Batch) -> Result<Vec<f32>> {
+    let (images, _) = batch.to_normalized(device, &trained.normalize)?;
+    let logits = trained.model.forward(&Tape::eval().constant(images))?;
+    Ok(logits.tensor().softmax(1)?.to_vec()?)
 }
 
 /// The most probable classes, the first of equals first.
@@ -86,4 +129,23 @@ fn best(probabilities: &[f32], classes: &[String], count: usize) -> Vec<Guess> {
     order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
     let guess = |label: usize| Guess { class: classes[label].clone(), label, probability: probabilities[label] };
     order.into_iter().take(count).map(guess).collect()
+}
+
+fn print(predictions: &[Prediction], json: bool) -> Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string_pretty(predictions)?)?;
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = predictions
+        .iter()
+        .filter(|prediction| prediction.error.is_none())
+        .map(|prediction| {
+            let guesses = prediction.classes.iter();
+            let words = guesses.flat_map(|guess| [guess.class.clone(), format!("{:5.1} %", 100.0 * guess.probability)]);
+            [prediction.file.clone()].into_iter().chain(words).collect()
+        })
+        .collect();
+    table::write(&mut out, &[], &rows)?;
+    Ok(())
 }

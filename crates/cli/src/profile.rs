@@ -8,7 +8,7 @@ const FIRST: u64 = 3;
 /// How many steps are measured.
 const STEPS: u64 = 20;
 
-/// Measures some steps on the way.
+/// Measures some steps of a run.
 pub(crate) struct Profiled {
     device: Device,
     open: bool,

@@ -1,48 +1,90 @@
 //! Trained models from weights files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use kiln_gpu::Device;
 use kiln_nn::{Init, Module, StateFile};
-use kiln_train::{ModelCard, Normalize};
+use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE};
 use kiln_vision::Model;
+
+use crate::models;
+
+#[derive(Debug, Args)]
+pub(crate) struct WeightsArgs {
+    /// The weights: a file of `kiln train`, another safetensors file or a .pth of PyTorch with the model's parameter names, or the
+    /// folder of a run, of which the best epoch's are taken
+    #[arg(long, value_name = "FILE|DIR")]
+    weights: PathBuf,
+    /// The model [default: what the weights file says]
+    #[arg(long, value_parser = models::names())]
+    model: Option<String>,
+}
 
 /// A model with its trained weights and what they were trained on.
 pub(crate) struct Trained {
+    /// The file.
+    pub(crate) path: PathBuf,
+    pub(crate) description: &'static Model,
     pub(crate) model: Box<dyn Module>,
-    pub(crate) classes: Vec<String>,
+    pub(crate) card: ModelCard,
     pub(crate) normalize: Normalize,
 }
 
-/// The model of this name; the command line lets no other name through.
-pub(crate) fn model(name: &str) -> Result<&'static Model> {
-    Model::find(name).with_context(|| format!("no model is named {name:?}"))
+impl WeightsArgs {
+    /// Loads the weights.
+    pub(crate) fn load(&self, device: &Device) -> Result<Trained> {
+        let path = file_of(&self.weights)?;
+        let file = StateFile::open(&path)?;
+        let (description, card) = identify(&file, &path, self.model.as_deref())?;
+        // The first values are overwritten at once.
+        let model = models::build(description, device, Init::seed(0), card.classes.len().max(1), card.input, None)?;
+        model.load(&path)?;
+        let normalize = Normalize::new(&card.mean, &card.std)?;
+        Ok(Trained { path, description, model, card, normalize })
+    }
 }
 
-/// Loads weights. A file that was not written by Kiln is normalised as the model's own entry says, and its classes have
-/// numbers for names.
-pub(crate) fn load(device: &Device, description: &Model, path: &Path) -> Result<Trained> {
-    let file = StateFile::open(path)?;
-    let card = ModelCard::from_metadata(file.metadata()).with_context(|| path.display().to_string())?;
-    if let Some(card) = &card
-        && card.model != description.name
-    {
-        bail!("{}: holds weights of {}, not of {}; pass --model {0}", path.display(), card.model, description.name);
+/// The weights file at a path, which may be a run's folder.
+pub(crate) fn file_of(path: &Path) -> Result<PathBuf> {
+    if !path.is_dir() {
+        return Ok(path.to_path_buf());
     }
+    let found = [BEST_FILE, WEIGHTS_FILE].map(|name| path.join(name)).into_iter().find(|file| file.is_file());
+    found.with_context(|| {
+        format!(
+            "{}: holds neither {BEST_FILE} nor {WEIGHTS_FILE}; pass a run's folder or a weights file",
+            path.display()
+        )
+    })
+}
+
+/// Which model a file's weights are for, and what is known about them. A file that was not written by Kiln is normalised as the
+/// model's own entry says, and its classes have numbers for names.
+pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Result<(&'static Model, ModelCard)> {
+    let shown = path.display();
+    let card = ModelCard::from_metadata(file.metadata()).with_context(|| shown.to_string())?;
+    let name = match (&card, name) {
+        (Some(card), Some(name)) if card.model != name => {
+            bail!("{shown}: holds weights of {}, not of {name}; leave --model out", card.model)
+        }
+        (Some(card), _) => card.model.as_str(),
+        (None, Some(name)) => name,
+        (None, None) => bail!("{shown}: does not say of which model it is; pass --model with one of `kiln models`"),
+    };
+    let description = models::find(name)?;
     // Without a head of the right form, loading names what is wrong.
     let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
     let card = card.unwrap_or_else(|| ModelCard {
         model: description.name.to_string(),
         classes: (0..outputs).map(|class| class.to_string()).collect(),
+        input: description.input,
         mean: description.mean.to_vec(),
         std: description.std.to_vec(),
     });
     if outputs > 0 && card.classes.len() != outputs {
-        bail!("{}: names {} classes and has weights for {outputs}; save it again", path.display(), card.classes.len());
+        bail!("{shown}: names {} classes and has weights for {outputs}; save it again", card.classes.len());
     }
-    // The first values are overwritten at once.
-    let model = description.build(device, Init::seed(0), card.classes.len().max(1))?;
-    model.load(path)?;
-    Ok(Trained { model, classes: card.classes, normalize: Normalize::new(&card.mean, &card.std)? })
+    Ok((description, card))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kiln_data::{Dataset, Skipped};
+use kiln_data::Dataset;
 use kiln_nn::{Summary, write_atomically};
 use kiln_tensor::Device;
 
@@ -36,7 +36,6 @@ pub struct Reporter {
     adapter: String,
     summary: Option<Summary>,
     data: Option<Dataset>,
-    skipped: Vec<Skipped>,
     steps: Vec<StepReport>,
     filters: Option<Filters>,
 }
@@ -51,7 +50,6 @@ impl Reporter {
             adapter: String::new(),
             summary: None,
             data: None,
-            skipped: Vec::new(),
             steps: Vec::new(),
             filters: None,
         }
@@ -82,13 +80,6 @@ impl Reporter {
     #[must_use]
     pub fn data(mut self, test: &Dataset) -> Reporter {
         self.data = Some(test.clone());
-        self
-    }
-
-    /// Files of the training set that could not be read, known before the run.
-    #[must_use]
-    pub fn skipped(mut self, skipped: impl IntoIterator<Item = Skipped>) -> Reporter {
-        self.skipped.extend(skipped);
         self
     }
 
@@ -130,7 +121,7 @@ impl Hook for Reporter {
             summary: self.summary.as_ref(),
             config: &self.config,
             adapter: &self.adapter,
-            skipped: &self.skipped,
+            skipped: &outcome.skipped,
         };
         self.write(REPORT_FILE, report.html()?.as_bytes())?;
         self.write(CURVES_SVG_FILE, curves_svg(&outcome.history, &self.steps)?.as_bytes())?;

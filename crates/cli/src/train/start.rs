@@ -1,0 +1,106 @@
+//! The first weights of a run.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use kiln_nn::{LoadOptions, Module, StateFile};
+use kiln_train::ModelCard;
+use kiln_vision::Model;
+
+use super::config::StartArgs;
+use crate::{ended, models, weights};
+
+/// Weights to start from.
+pub(crate) struct Pretrained {
+    path: PathBuf,
+    card: ModelCard,
+    /// The classes that the last layer has values for.
+    outputs: usize,
+}
+
+/// What a run starts from.
+pub(crate) struct Start {
+    pub(crate) description: &'static Model,
+    pub(crate) pretrained: Option<Pretrained>,
+}
+
+impl Start {
+    /// Finds the model and the weights. Nothing is loaded.
+    pub(crate) fn find(name: Option<&str>, args: &StartArgs) -> Result<Start> {
+        let Some(given) = &args.pretrained else {
+            let Some(name) = name else {
+                return Err(ended::usage(
+                    "no model is given; pass --model with one of `kiln models`, such as alexnet-32",
+                ));
+            };
+            return Ok(Start { description: models::find(name)?, pretrained: None });
+        };
+        let path = match given.strip_prefix("hub:") {
+            Some(name) => of_hub(name)?,
+            None => weights::file_of(given.as_ref())?,
+        };
+        let file = StateFile::open(&path)?;
+        let (description, card) = weights::identify(&file, &path, name)?;
+        let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
+        Ok(Start { description, pretrained: Some(Pretrained { path, card, outputs }) })
+    }
+
+    /// The shape of the images that the model, or its weights, were made for.
+    pub(crate) fn input(&self) -> [usize; 3] {
+        self.pretrained.as_ref().map_or(self.description.input, |weights| weights.card.input)
+    }
+
+    /// The means and deviations that the weights know images with.
+    pub(crate) fn normalization(&self) -> Option<(Vec<f32>, Vec<f32>)> {
+        self.pretrained.as_ref().map(|weights| (weights.card.mean.clone(), weights.card.std.clone()))
+    }
+
+    /// Loads the weights and freezes what shall stay as it is. Tells what was done.
+    pub(crate) fn prepare(&self, model: &dyn Module, classes: &[String], freeze: &[String]) -> Result<()> {
+        if let Some(weights) = &self.pretrained {
+            let head = self.description.head.rsplit_once('.').map_or("", |(layer, _)| layer);
+            let named = weights.card.classes.iter().any(|class| class.parse::<usize>().is_err());
+            let same = weights.outputs == classes.len() && (!named || weights.card.classes == classes);
+            let options = LoadOptions::new();
+            let options = if same { options } else { options.except(format!("{head}.")) };
+            // Strict: what differs is an error.
+            drop(model.load_with(&weights.path, options)?);
+            let rest = if same { String::new() } else { format!(", {head} is new for {} classes", classes.len()) };
+            eprintln!("weights of {}{rest}", weights.path.display());
+        }
+        let mut frozen = BTreeSet::new();
+        for prefix in freeze {
+            model.freeze(prefix).with_context(|| format!("--freeze {prefix}"))?;
+            frozen.insert(prefix.as_str());
+        }
+        if !frozen.is_empty() {
+            let trained = model.parameters().unique().iter().filter(|(_, parameter)| !parameter.is_frozen()).count();
+            if trained == 0 {
+                return Err(ended::usage("--freeze leaves nothing to train; freeze fewer parts"));
+            }
+            eprintln!("frozen: {}", frozen.into_iter().collect::<Vec<_>>().join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// Weights of the Hugging Face Hub: OWNER/NAME, or OWNER/NAME/FILE.
+#[cfg(feature = "hub")]
+fn of_hub(name: &str) -> Result<PathBuf> {
+    let parts: Vec<&str> = name.splitn(3, '/').collect();
+    let (repository, file) = match parts.as_slice() {
+        [owner, name] => (format!("{owner}/{name}"), "model.safetensors"),
+        [owner, name, file] => (format!("{owner}/{name}"), *file),
+        _ => return Err(ended::usage("--pretrained hub: needs hub:OWNER/NAME or hub:OWNER/NAME/FILE")),
+    };
+    Ok(kiln_nn::Hub::new().fetch(&repository, file)?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn of_hub(_: &str) -> Result<PathBuf> {
+    anyhow::bail!(
+        "this kiln was built without the Hugging Face Hub; install it by cargo install --path crates/cli --features hub, or \
+         fetch the file and pass its path"
+    )
+}
