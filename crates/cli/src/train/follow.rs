@@ -1,0 +1,73 @@
+//! What follows a run and leaves its files.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use kiln_nn::summary;
+use kiln_train::{Graph, Hook, Interrupt, Outcome, Progress, Reporter, Run, TensorBoard};
+
+use super::TRACE_FILE;
+use super::config::CONFIG_FILE;
+use super::prepare::Prepared;
+use crate::profile::Profiled;
+
+/// Runs the trainer with what a person wants to see of it.
+pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<Outcome> {
+    let Prepared { config, settings, device, model, data, feed, trainer } = prepared;
+    let mut optim = settings.optim.build(model.parameters())?;
+    let mut follow = |hooks: &mut dyn Hook| trainer.run(&**model, &mut *optim, data, feed, hooks);
+    let keep = KeepConfig { path: out.join(CONFIG_FILE), text: config.clone() };
+    let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
+    let files = (reporter(prepared, out)?, board(prepared, out)?, profiled.as_mut());
+    let outcome = follow(&mut (Progress::new(), Interrupt::new()?, keep, files))?;
+    let Some(profiled) = profiled else { return Ok(outcome) };
+    if let Some(profile) = profiled.into_profile()? {
+        let trace = out.join(TRACE_FILE);
+        kiln_nn::write_atomically(&trace, profile.chrome_trace().as_bytes())?;
+        writeln!(io::stdout(), "{}trace: {}", profile.table(), trace.display())?;
+    } else {
+        eprintln!("no profile: the run has too few steps, measuring starts with the fourth");
+    }
+    Ok(outcome)
+}
+
+/// What writes the report, unless nobody wants it.
+fn reporter(prepared: &Prepared, out: &Path) -> Result<Option<Reporter>> {
+    let Prepared { config, settings, device, model, data, .. } = prepared;
+    if settings.results.report == Some(false) {
+        return Ok(None);
+    }
+    let named = settings.model.as_deref().zip(settings.data.data.as_ref());
+    let title = named.map_or_else(String::new, |(model, data)| format!("{model} on {data}"));
+    let [c, h, w] = data.train.shape();
+    let layers = summary(&**model, device, [1, c, h, w])?;
+    Ok(Some(Reporter::new(out, title).config(config).device(device).summary(layers).data(&data.test)))
+}
+
+/// What writes TensorBoard's files, if somebody wants them.
+fn board(prepared: &Prepared, out: &Path) -> Result<Option<TensorBoard>> {
+    let Prepared { config, settings, device, model, data, .. } = prepared;
+    if settings.results.tensorboard != Some(true) {
+        return Ok(None);
+    }
+    let [c, h, w] = data.train.shape();
+    let graph = Graph::of(&**model, device, [1, c, h, w])?;
+    let board = TensorBoard::new(out).config(config).graph(graph);
+    Ok(Some(board.training_images(&data.train).mistakes(&data.test)))
+}
+
+/// Writes the configuration when the run begins: a run that goes on is found to fit its checkpoint by then.
+struct KeepConfig {
+    path: PathBuf,
+    text: String,
+}
+
+impl Hook for KeepConfig {
+    fn start(&mut self, run: &Run) -> kiln_train::Result<()> {
+        if run.done > 0 {
+            eprintln!("goes on after step {} of {}", run.done, run.steps);
+        }
+        Ok(kiln_nn::write_atomically(&self.path, self.text.as_bytes())?)
+    }
+}
