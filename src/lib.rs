@@ -48,7 +48,21 @@ pub mod prelude {
     pub use crate::vision;
 }
 
-// The README's program compiles.
+// The programs in the README and in the guide compile.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    macro_rules! page {
+        ($name:ident, $file:literal) => {
+            #[doc = include_str!(concat!("../", $file))]
+            struct $name;
+        };
+    }
+
+    page!(Readme, "README.md");
+    page!(FirstTraining, "docs/guide/first-training.md");
+    page!(OwnImages, "docs/guide/own-images.md");
+    page!(FineTuning, "docs/guide/fine-tuning.md");
+    page!(OwnModel, "docs/guide/own-model.md");
+    page!(OwnOp, "docs/guide/own-op.md");
+    page!(Adapters, "docs/guide/adapters.md");
+}
