@@ -372,7 +372,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] without samples, [`Error::Memory`] for images that do not fit, and what the source returns.
+    /// [`Error::Empty`] without samples, [`Error::BatchMemory`] for images that do not fit, and what the source returns.
     pub fn channel_stats(&self) -> Result<ChannelStats> {
         // Small batches: the memory that they take stays small for large images.
         self.loader(16).workers(0).channel_stats()

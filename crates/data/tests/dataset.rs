@@ -160,7 +160,13 @@ fn images_beyond_memory_are_an_error() {
         "dataset: an image of [1, 1, {side}]: {side} bytes of memory are not to be had; free memory, or use smaller images or fewer"
     );
     assert_eq!(message(data.get(0)), needed);
-    assert_eq!(message(data.channel_stats()), needed);
+    assert_eq!(
+        message(data.channel_stats()),
+        format!(
+            "loader: a batch of 4 images of [1, 1, {side}] does not fit in memory; pass a smaller batch size or fewer \
+             batches to prefetch"
+        )
+    );
 }
 
 /// A source of the user's own.
