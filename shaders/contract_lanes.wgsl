@@ -4,13 +4,10 @@
 // along k, lane l holds 4 ks of row l of each block and hands them round by broadcasts, which cost a tenth of a load; there
 // is no workgroup memory and no barrier. Each sum runs over k in ascending order.
 //
-// Bindings: a, b, c, and bias (the same as c where BIAS is 0).
+// Bindings: a, b, c, and bias (the same as c where there is none).
 //! needs: subgroups
-//! use: index contract
+//! use: index contract a_single b_single c_single
 
-@group(0) @binding(0) var<storage, read_write> a: array<T>;
-@group(0) @binding(1) var<storage, read_write> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<C>;
 @group(0) @binding(3) var<storage, read_write> bias: array<T>;
 
 // Eight rows of four columns. Named, not an array: arrays of accumulators go through memory.
@@ -64,22 +61,15 @@ fn row_b(at: K, k_end: u32, c0: Column, c1: Column, c2: Column, c3: Column) -> v
     return vec4<f32>(load_b(at, c0, inside), load_b(at, c1, inside), load_b(at, c2, inside), load_b(at, c3, inside));
 }
 
-fn store_row(row: u32, column: u32, bases: vec4<u32>, batch: u32, sum: vec4<f32>) {
-    store_c(row, column, bases.x, batch, sum.x);
-    store_c(row, column + 1u, bases.y, batch, sum.y);
-    store_c(row, column + 2u, bases.z, batch, sum.z);
-    store_c(row, column + 3u, bases.w, batch, sum.w);
-}
-
 fn store_block(row: u32, column: u32, bases: vec4<u32>, batch: u32, sum: Rows) {
-    store_row(row, column, bases, batch, sum.r0);
-    store_row(row + 1u, column, bases, batch, sum.r1);
-    store_row(row + 2u, column, bases, batch, sum.r2);
-    store_row(row + 3u, column, bases, batch, sum.r3);
-    store_row(row + 4u, column, bases, batch, sum.r4);
-    store_row(row + 5u, column, bases, batch, sum.r5);
-    store_row(row + 6u, column, bases, batch, sum.r6);
-    store_row(row + 7u, column, bases, batch, sum.r7);
+    store_c(row, column, 1u, bases, batch, sum.r0);
+    store_c(row + 1u, column, 1u, bases, batch, sum.r1);
+    store_c(row + 2u, column, 1u, bases, batch, sum.r2);
+    store_c(row + 3u, column, 1u, bases, batch, sum.r3);
+    store_c(row + 4u, column, 1u, bases, batch, sum.r4);
+    store_c(row + 5u, column, 1u, bases, batch, sum.r5);
+    store_c(row + 6u, column, 1u, bases, batch, sum.r6);
+    store_c(row + 7u, column, 1u, bases, batch, sum.r7);
 }
 
 @compute @workgroup_size(8)

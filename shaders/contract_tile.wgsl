@@ -1,86 +1,146 @@
 // The contraction for GPUs, and for any adapter at the smallest limits: see part/contract for what it computes.
 //
-// A workgroup of 256 owns 64 rows by 64 columns of C, a 4x4 square an invocation, and walks k in steps of 16 through 8.4 KiB
-// of workgroup memory. A_ALONG_K and B_ALONG_K say along which index neighbours in memory lie, so that neighbouring
-// invocations read neighbouring addresses. Each sum runs over k in ascending order.
+// A workgroup owns TILE_M rows by TILE_N columns of C and walks k in steps of DEPTH through two buffers in workgroup memory:
+// while one is multiplied, the next step's loads are under way, and then fill the other. An invocation owns BLOCK_ROWS by
+// BLOCK_COLUMNS squares of 4x4, and for every k reads a vec4 of workgroup memory for each of its 4 rows and 4 columns. Each sum
+// runs over k in ascending order.
 //
-// Bindings: a, b, c, and bias (the same as c where BIAS is 0).
-//! use: index contract
+// The buffers are [k][quad], a quad being four rows or columns. It is written whole: a write to one component may touch the
+// others, which are another invocation's.
+//
+// Bindings: a, b, c, and bias (the same as c where there is none).
+//! use: index contract tile_load
 
-@group(0) @binding(0) var<storage, read_write> a: array<T>;
-@group(0) @binding(1) var<storage, read_write> b: array<T>;
-@group(0) @binding(2) var<storage, read_write> c: array<C>;
 @group(0) @binding(3) var<storage, read_write> bias: array<T>;
 
-const TILE = 64u;
-const STEP = 16u;
-// A row of the tile in workgroup memory: one vec4 more than it needs, so that columns fall into different banks.
-const PITCH = 17u;
+const THREADS = THREADS_Y * THREADS_X;
+const TILE_M = 4u * BLOCK_ROWS * THREADS_Y;
+const TILE_N = 4u * BLOCK_COLUMNS * THREADS_X;
+// vec4s of a step.
+const A_STEP = TILE_M * DEPTH / 4u;
+const B_STEP = TILE_N * DEPTH / 4u;
 
-var<workgroup> a_tile: array<vec4<f32>, 272>; // [STEP][PITCH], four rows a vec4
-var<workgroup> b_tile: array<vec4<f32>, 272>;
+var<workgroup> a_tile: array<vec4<f32>, 2 * A_STEP>;
+var<workgroup> b_tile: array<vec4<f32>, 2 * B_STEP>;
 
-@compute @workgroup_size(256)
+// Four rows by four columns. Named, not an array: arrays of accumulators go through memory on some drivers.
+struct Square {
+    r0: vec4<f32>,
+    r1: vec4<f32>,
+    r2: vec4<f32>,
+    r3: vec4<f32>,
+}
+
+// What an invocation owns; what BLOCK_ROWS and BLOCK_COLUMNS leave out is never touched.
+struct Squares {
+    s00: Square,
+    s01: Square,
+    s10: Square,
+    s11: Square,
+}
+
+fn add_square(sum: Square, rows: vec4<f32>, columns: vec4<f32>) -> Square {
+    return Square(
+        sum.r0 + rows.x * columns,
+        sum.r1 + rows.y * columns,
+        sum.r2 + rows.z * columns,
+        sum.r3 + rows.w * columns,
+    );
+}
+
+// One k. `rows` and `columns` are the invocation's first quads, `a` and `b` where the buffer begins.
+fn add_k(sums: ptr<function, Squares>, k: u32, a: u32, b: u32, rows: u32, columns: u32) {
+    let a_at = a + place(k, rows, TILE_M);
+    let b_at = b + place(k, columns, TILE_N);
+    let rows0 = a_tile[a_at];
+    let columns0 = b_tile[b_at];
+    (*sums).s00 = add_square((*sums).s00, rows0, columns0);
+    if (BLOCK_COLUMNS > 1u) {
+        let columns1 = b_tile[b_at + THREADS_X];
+        (*sums).s01 = add_square((*sums).s01, rows0, columns1);
+        if (BLOCK_ROWS > 1u) {
+            let rows1 = a_tile[a_at + THREADS_Y];
+            (*sums).s10 = add_square((*sums).s10, rows1, columns0);
+            (*sums).s11 = add_square((*sums).s11, rows1, columns1);
+        }
+    }
+}
+
+fn put_a(start: u32, k: u32, quad: u32, lines: vec4<f32>) {
+    a_tile[start + place(k, quad, TILE_M)] = lines;
+}
+
+fn put_b(start: u32, k: u32, quad: u32, lines: vec4<f32>) {
+    b_tile[start + place(k, quad, TILE_N)] = lines;
+}
+
+// The place of a k's quad, of a tile with `lines` lines. Quads change places with k, so that invocations which write
+// neighbouring ks of a quad meet different banks.
+fn place(k: u32, quad: u32, lines: u32) -> u32 {
+    return k * (lines / 4u) + (quad ^ (k & 7u));
+}
+
+fn store_square(row: u32, column: u32, bases: vec4<u32>, batch: u32, sum: Square) {
+    store_c(row, column, COLUMN_STEP, bases, batch, sum.r0);
+    store_c(row + ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r1);
+    store_c(row + 2u * ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r2);
+    store_c(row + 3u * ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r3);
+}
+
+@compute @workgroup_size(THREADS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = locate_tile(group_index(group, groups), TILE, TILE);
+    let tile = locate_tile(group_index(group, groups), TILE_M, TILE_N);
     if (tile.batch >= params.batches) {
         return;
     }
+    var loader = start_loader(lane, tile);
+    var held_a = load_tile_a(lane, loader, tile.k_end);
+    var held_b = load_tile_b(lane, loader, tile.k_end);
+    fill(lane, 0u, 0u, held_a, held_b);
+    workgroupBarrier();
 
-    // Each invocation brings in four elements of A and four of B a step.
-    var a_row: array<u32, 4>; // within the tile
-    var a_k: array<u32, 4>;
-    var a_base: array<u32, 4>;
-    var b_column: array<u32, 4>;
-    var b_k: array<u32, 4>;
-    var b_at: array<Column, 4>;
-    for (var j = 0u; j < 4u; j++) {
-        let e = lane + 256u * j;
-        a_row[j] = select(e % TILE, e / STEP, A_ALONG_K);
-        a_k[j] = select(e / TILE, e % STEP, A_ALONG_K);
-        a_base[j] = locate_row(tile.row + a_row[j], tile.batch);
-        b_column[j] = select(e % TILE, e / STEP, B_ALONG_K);
-        b_k[j] = select(e / TILE, e % STEP, B_ALONG_K);
-        b_at[j] = locate_column(tile.column + b_column[j], tile.batch);
-    }
-
-    let row = lane / 16u; // in fours
-    let column = lane % 16u;
-    var sum0 = vec4<f32>(0.0);
-    var sum1 = vec4<f32>(0.0);
-    var sum2 = vec4<f32>(0.0);
-    var sum3 = vec4<f32>(0.0);
-    for (var k = tile.k_start; k < tile.k_end; k += STEP) {
-        for (var j = 0u; j < 4u; j++) {
-            let ka = locate_k(k + a_k[j]);
-            let inside = tile.row + a_row[j] < params.m && ka.k < tile.k_end;
-            a_tile[a_k[j] * PITCH + a_row[j] / 4u][a_row[j] % 4u] = load_a(a_base[j], ka, inside);
-            let kb = locate_k(k + b_k[j]);
-            b_tile[b_k[j] * PITCH + b_column[j] / 4u][b_column[j] % 4u] = load_b(kb, b_at[j], kb.k < tile.k_end);
+    let rows = lane / THREADS_X;
+    let columns = lane % THREADS_X;
+    var sums: Squares;
+    var a = 0u;
+    var b = 0u;
+    for (var k = tile.k_start; k < tile.k_end; k += DEPTH) {
+        let more = k + DEPTH < tile.k_end;
+        if (more) {
+            advance_loader(&loader);
+            held_a = load_tile_a(lane, loader, tile.k_end);
+            held_b = load_tile_b(lane, loader, tile.k_end);
         }
-        workgroupBarrier();
-        for (var step = 0u; step < STEP; step++) {
-            let rows = a_tile[step * PITCH + row];
-            let columns = b_tile[step * PITCH + column];
-            sum0 += rows.x * columns;
-            sum1 += rows.y * columns;
-            sum2 += rows.z * columns;
-            sum3 += rows.w * columns;
+        for (var step = 0u; step < DEPTH; step += 4u) {
+            add_k(&sums, step, a, b, rows, columns);
+            add_k(&sums, step + 1u, a, b, rows, columns);
+            add_k(&sums, step + 2u, a, b, rows, columns);
+            add_k(&sums, step + 3u, a, b, rows, columns);
+        }
+        a = A_STEP - a;
+        b = B_STEP - b;
+        if (more) {
+            fill(lane, a, b, held_a, held_b);
         }
         workgroupBarrier();
     }
 
-    let first_row = tile.row + 4u * row;
-    for (var j = 0u; j < 4u; j++) {
-        let at = tile.column + 4u * column + j;
-        let base = locate_c(at, tile.part);
-        store_c(first_row, at, base, tile.batch, sum0[j]);
-        store_c(first_row + 1u, at, base, tile.batch, sum1[j]);
-        store_c(first_row + 2u, at, base, tile.batch, sum2[j]);
-        store_c(first_row + 3u, at, base, tile.batch, sum3[j]);
+    let row0 = tile.row + a_line(rows);
+    let row1 = tile.row + a_line(rows + THREADS_Y);
+    let column0 = tile.column + b_line(columns);
+    let bases0 = locate_c4(column0, tile.part);
+    store_square(row0, column0, bases0, tile.batch, sums.s00);
+    if (BLOCK_COLUMNS > 1u) {
+        let column1 = tile.column + b_line(columns + THREADS_X);
+        let bases1 = locate_c4(column1, tile.part);
+        store_square(row0, column1, bases1, tile.batch, sums.s01);
+        if (BLOCK_ROWS > 1u) {
+            store_square(row1, column0, bases0, tile.batch, sums.s10);
+            store_square(row1, column1, bases1, tile.batch, sums.s11);
+        }
     }
 }

@@ -107,6 +107,7 @@ pub struct Linked {
     f16: bool,
     subgroups: bool,
     int64: bool,
+    cooperative_matrices: bool,
 }
 
 impl Linked {
@@ -133,6 +134,11 @@ impl Linked {
     /// Whether the kernel needs 64-bit integers (a file or part says `//! needs: int64`).
     pub fn needs_int64(&self) -> bool {
         self.int64
+    }
+
+    /// Whether the kernel needs matrix units (a file or part says `//! needs: cooperative_matrices`).
+    pub fn needs_cooperative_matrices(&self) -> bool {
+        self.cooperative_matrices
     }
 
     /// The file and line that line `line` (from 1) of [`source`](Self::source) comes from.
@@ -220,10 +226,21 @@ pub fn link(kernel: &Kernel, params: ParamSpace) -> Result<Linked, LinkError> {
         .filter(|line| line.trim_start().starts_with("@group(0)"))
         .count() as u32;
     let needs = |what| sources.iter().any(|(_, text)| directive(text, "needs:").any(|word| word == what));
-    let (subgroups, int64) = (needs("subgroups"), needs("int64"));
-
-    let mut linked =
-        Linked { source: String::new(), segments: Vec::new(), bindings, params_bytes, f16, subgroups, int64 };
+    let cooperative_matrices = needs("cooperative_matrices");
+    let mut linked = Linked {
+        source: String::new(),
+        segments: Vec::new(),
+        bindings,
+        params_bytes,
+        f16,
+        subgroups: needs("subgroups"),
+        int64: needs("int64"),
+        cooperative_matrices,
+    };
+    if cooperative_matrices {
+        // Directives come before every declaration.
+        header.insert_str(0, "enable wgpu_cooperative_matrix;\n");
+    }
     linked.source.reserve(header.len() + sources.iter().map(|(_, text)| text.len() + 1).sum::<usize>());
     let mut first = 1;
     for (file, text) in std::iter::once((format!("{file} (header)"), header.as_str())).chain(sources) {

@@ -11,7 +11,7 @@
 //
 // ROW_SUMS: the sums of A's rows are written too: a layer's bias gradient where A is dy^T.
 //
-// Bindings: a, b, c, biases, rest, sums; c stands in for those that are not used.
+// Bindings: a, b, c, biases, sums; c stands in for those that are not used.
 //! needs: subgroups
 //! use: index chain4 unpack epilogue
 
@@ -44,8 +44,6 @@ struct Params {
     sums_offset: u32,
     bias: u32, // see part/epilogue
     bias_offset: u32,
-    rest: u32,
-    rest_offset: u32,
     relu: u32,
 }
 
@@ -238,7 +236,7 @@ fn main(
     for (var i = 0u; i < count; i++) {
         if (column < params.n) {
             let row = tile_row + i;
-            store_quad(at + row * params.c_row, 1u, params.n - column, batch * params.m + row, column, rows[i]);
+            store_quad(at + row * params.c_row, 1u, params.n - column, row, column, rows[i]);
         }
     }
     if (ROW_SUMS && tile_column == 0u) {

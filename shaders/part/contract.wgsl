@@ -1,6 +1,6 @@
 // The contraction C[z][m][n] = sum over k of A[z][m][k] * B[z][k][n]: where its operands lie.
 //
-// MODE says how an index becomes an address; the tile loops of contract_tile and contract_lanes do not know.
+// MODE says how an index becomes an address; the loops of contract_tile, contract_lanes and contract_cooperative do not know.
 //   DENSE   A[row * a_row + k * a_k], B[k * b_k + column * b_column].
 //   PATCHES k is a triple (i, r, s) of an outer count, a row and a column; a column of B is (o, y, x). B is the image
 //           point (i, y * col_step - pad + r * k_step) and likewise for x, 0 outside of the image.
@@ -10,6 +10,8 @@
 //           B is the output point whose window meets the column there, if there is one: (y + pad - r * k_step) / col_step.
 //   UNIT_SCATTER the same where col_step is 1, without the division.
 // In all but the first, A[i * a_k + row * a_row + r * k_columns + s].
+//
+// The parts a_*, b_* and c_* reach memory.
 const DENSE = 0u;
 const PATCHES = 1u;
 const SCATTER = 2u;
@@ -21,7 +23,7 @@ struct Params {
     k: u32,
     batches: u32,
     splits: u32, // parts of k, each with a C of its own
-    split_k: u32, // ks of a part
+    finish: u32, // 1: a bias for each row is added, 2: one for each column; and 4: what is then negative becomes 0
     a_offset: u32,
     a_batch: u32,
     a_row: u32,
@@ -88,6 +90,23 @@ fn next_k(at: K) -> K {
     );
 }
 
+// The k that lies `by` after `at`, without a division.
+fn advance_k(at: K, by: K) -> K {
+    if (MODE == DENSE) {
+        return K(at.k + by.k, 0u, 0u, 0u);
+    }
+    let s = at.s + by.s;
+    let row_ends = s >= params.k_columns;
+    let r = at.r + by.r + select(0u, 1u, row_ends);
+    let plane_ends = r >= params.k_rows;
+    return K(
+        at.k + by.k,
+        at.i + by.i + select(0u, 1u, plane_ends),
+        select(r, r - params.k_rows, plane_ends),
+        select(s, s - params.k_columns, row_ends),
+    );
+}
+
 fn locate_column(column: u32, batch: u32) -> Column {
     let base = params.b_offset + batch * params.b_batch;
     let inside = column < params.n;
@@ -114,13 +133,16 @@ fn locate_row(row: u32, batch: u32) -> u32 {
     return params.a_offset + batch * params.a_batch + row * params.a_row;
 }
 
+fn index_a(row_base: u32, at: K) -> u32 {
+    if (MODE == DENSE) {
+        return row_base + at.k * params.a_k;
+    }
+    return row_base + at.i * params.a_k + at.r * params.k_columns + at.s;
+}
+
 // `inside` is whether row and k exist; what does not is 0, and is not read.
 fn load_a(row_base: u32, at: K, inside: bool) -> f32 {
-    var index = row_base + at.k * params.a_k;
-    if (MODE != DENSE) {
-        index = row_base + at.i * params.a_k + at.r * params.k_columns + at.s;
-    }
-    return select(0.0, f32(a[select(0u, index, inside)]), inside);
+    return select(0.0, element_a(select(0u, index_a(row_base, at), inside)), inside);
 }
 
 fn load_b(at: K, column: Column, k_inside: bool) -> f32 {
@@ -146,7 +168,7 @@ fn load_b(at: K, column: Column, k_inside: bool) -> f32 {
         inside = inside && u32(y) < params.height && u32(x) < params.width;
         index = column.base + at.i * params.b_k + u32(y) * params.width + u32(x);
     }
-    return select(0.0, f32(b[select(0u, index, inside)]), inside);
+    return select(0.0, element_b(select(0u, index, inside)), inside);
 }
 
 // Where column `column` of C begins.
@@ -155,22 +177,17 @@ fn locate_c(column: u32, part: u32) -> u32 {
     return params.c_offset + part * params.c_batch + outer * params.c_outer + column - outer * params.inner;
 }
 
-// A finished sum: bias and activation, then memory.
-fn store_c(row: u32, column: u32, column_base: u32, batch: u32, value: f32) {
-    if (row >= params.m || column >= params.n) {
-        return;
-    }
+// A sum with bias and activation.
+fn finished(row: u32, column: u32, batch: u32, value: f32) -> f32 {
     var result = value;
-    if (BIAS == 1u) {
+    if ((params.finish & 3u) == 1u) {
         result += f32(bias[params.bias_offset + batch * params.m + row]);
     }
-    if (BIAS == 2u) {
+    if ((params.finish & 3u) == 2u) {
         result += f32(bias[params.bias_offset + column]);
     }
-    if (RELU) {
-        result = max(result, 0.0);
-    }
-    c[column_base + row * params.c_row] = C(result);
+    // Not max: NaN stays NaN.
+    return select(result, 0.0, params.finish >= 4u && result < 0.0);
 }
 
 // What a workgroup works on.
@@ -189,13 +206,15 @@ fn locate_tile(group: u32, tile_rows: u32, tile_columns: u32) -> Tile {
     let strip = group / across;
     let part = strip / down;
     let batch = part / params.splits;
-    let k_start = (part - batch * params.splits) * params.split_k;
+    // A part has a multiple of 4 ks.
+    let part_k = ((params.k + params.splits - 1u) / params.splits + 3u) & ~3u;
+    let k_start = (part - batch * params.splits) * part_k;
     return Tile(
         batch,
         part,
         (strip - part * down) * tile_rows,
         (group - strip * across) * tile_columns,
         k_start,
-        min(k_start + params.split_k, params.k),
+        min(k_start + part_k, params.k),
     );
 }

@@ -1,26 +1,11 @@
-// What happens to four finished sums, neighbours in a row of C: bias, another tensor, activation, memory.
+// What happens to four finished sums, neighbours in a row of C: bias, activation, memory.
 //
-// params.bias: 0 none, 1 one per row, 2 one per column. params.rest: 1 if `rest`, which lies as C does, is added: a residual
-// branch, or C itself to accumulate. params.relu: 1 if what is then negative becomes 0. These are parameters, not constants:
-// they cost little here, and a kernel compiled once serves all. C_QUADS: C, and `rest`, can be reached by four.
+// params.bias: 0 none, 1 one per row, 2 one per column. params.relu: 1 if what is then negative becomes 0. These are parameters,
+// not constants: they cost little here, and a kernel compiled once serves all. C_QUADS: C can be reached by four.
 
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<C>>;
 @group(0) @binding(3) var<storage, read_write> biases: array<T>;
-@group(0) @binding(4) var<storage, read_write> rest: array<vec4<T>>;
-@group(0) @binding(5) var<storage, read_write> sums: array<f32>;
-
-fn load_rest(at: u32, step: u32) -> vec4<f32> {
-    let i = params.rest_offset + at;
-    if (C_QUADS) {
-        return vec4<f32>(rest[i / 4u]);
-    }
-    return vec4<f32>(vec4<T>(
-        rest[i / 4u][i % 4u],
-        rest[(i + step) / 4u][(i + step) % 4u],
-        rest[(i + 2u * step) / 4u][(i + 2u * step) % 4u],
-        rest[(i + 3u * step) / 4u][(i + 3u * step) % 4u],
-    ));
-}
+@group(0) @binding(4) var<storage, read_write> sums: array<f32>;
 
 // `at` is the first sum's place from the start of C, `count` how many of the four exist.
 fn store_quad(at: u32, step: u32, count: u32, row_bias: u32, column_bias: u32, sum: vec4<f32>) {
@@ -31,9 +16,6 @@ fn store_quad(at: u32, step: u32, count: u32, row_bias: u32, column_bias: u32, s
     if (params.bias == 2u) {
         let i = params.bias_offset + column_bias;
         result += vec4<f32>(vec4<T>(biases[i], biases[i + 1u], biases[i + 2u], biases[i + 3u]));
-    }
-    if (params.rest > 0u) {
-        result += load_rest(at, step);
     }
     if (params.relu > 0u) {
         // Not max: NaN stays NaN.

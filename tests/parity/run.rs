@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape, Var};
 use kiln_gpu::Options;
-use kiln_tensor::plan::{self, Algorithm};
+use kiln_tensor::plan::{self, Algorithm, MatrixUnits};
 use kiln_tensor::{DType, Device, Tensor};
 
 use crate::reference::Array;
@@ -20,6 +20,8 @@ const CASES: usize = 8;
 const WRONGS: usize = 2;
 /// Of every tape on which a gradient is tried.
 pub const TAPE_SEED: u64 = 42;
+/// The least tolerance of gradients whose products round to f16.
+const HALF_GRADIENT: f64 = 5e-3;
 /// What the third device binds at once: 1,024 `f32`.
 const TIGHT_BYTES: u64 = 4096;
 
@@ -31,7 +33,7 @@ pub struct Devices {
     pub minimal: Device,
     /// Binds little at once, so that an operand of a few thousand elements is already too large: the cases that say so.
     pub tight: Device,
-    /// One for each algorithm, which is pinned on it.
+    /// One for each algorithm that the adapter has, which is pinned on it.
     pub pinned: Vec<(Algorithm, Device)>,
 }
 
@@ -42,16 +44,28 @@ pub fn devices() -> &'static Devices {
         whole: open(Options::new()),
         minimal: open(Options::new().minimal()),
         tight: open(Options::new().largest_binding(TIGHT_BYTES)),
-        pinned: Algorithm::ALL
-            .map(|algorithm| {
-                let device = open(Options::new());
-                plan::pin(&device, Some(algorithm));
-                // The other devices have the rows that suit this processor.
-                plan::pin_rows(&device, 48 - plan::tile_rows(&device)).unwrap();
-                (algorithm, device)
-            })
-            .to_vec(),
+        pinned: Algorithm::ALL.into_iter().filter_map(pinned).collect(),
     })
+}
+
+/// A device on which an algorithm is pinned; none where it needs matrix units and the adapter has none. Units that fail their test are
+/// told, and are no miss: they are never used.
+fn pinned(algorithm: Algorithm) -> Option<(Algorithm, Device)> {
+    let options = Options::new();
+    let cooperative = algorithm == Algorithm::Cooperative;
+    let device = Device::open(if cooperative { options.cooperative_matrices() } else { options })
+        .unwrap_or_else(|e| panic!("{e}"));
+    if cooperative {
+        let units = plan::matrix_units(&device);
+        println!("matrix units: {units}");
+        if !matches!(units, MatrixUnits::Passed { .. }) {
+            return None;
+        }
+    }
+    plan::pin(&device, Some(algorithm));
+    // The other devices have the rows that suit this processor.
+    plan::pin_rows(&device, 48 - plan::tile_rows(&device)).unwrap_or_else(|e| panic!("{e}"));
+    Some((algorithm, device))
 }
 
 /// The worst share of its bound that each class met, and where.
@@ -77,7 +91,9 @@ impl Worst {
 fn computes(algorithm: Algorithm, family: &str) -> bool {
     match family {
         "conv" => true,
-        "matmul" => matches!(algorithm, Algorithm::Tiles | Algorithm::Quads),
+        "matmul" => {
+            matches!(algorithm, Algorithm::Tiles | Algorithm::Tile(_) | Algorithm::Cooperative | Algorithm::Quads)
+        }
         _ => false,
     }
 }
@@ -87,6 +103,11 @@ pub fn run(family: &str, rows: &[Row]) {
     let started = Instant::now();
     let (mut misses, mut worst, mut runs) = (Vec::new(), Worst::default(), 0);
     let devices = devices();
+    // A software adapter compiles the tiles of GPUs for seconds each, so those are run by the largest case alone.
+    let pinned = |tile: bool| {
+        let wanted = move |algorithm: Algorithm| matches!(algorithm, Algorithm::Tile(_)) == tile;
+        devices.pinned.iter().filter(move |(algorithm, _)| wanted(*algorithm) && computes(*algorithm, family))
+    };
     for row in rows {
         check_row(row, &mut misses);
         let mut check = |device: &Device, name: &str, case: &Case| {
@@ -100,13 +121,16 @@ pub fn run(family: &str, rows: &[Row]) {
             if case.tight {
                 check(&devices.tight, "tight", case);
             }
-            for (algorithm, device) in devices.pinned.iter().filter(|(algorithm, _)| computes(*algorithm, family)) {
+            for (algorithm, device) in pinned(false) {
                 check(device, algorithm.name(), case);
             }
         }
         let largest = row.cases.iter().filter(|case| !case.needs_f16()).max_by_key(|case| case.elements());
         if let Some(case) = largest {
             check(&devices.minimal, "minimal", case);
+            for (algorithm, device) in pinned(true) {
+                check(device, algorithm.name(), case);
+            }
         }
         check_wrongs(row, &mut misses);
     }
@@ -169,6 +193,7 @@ fn check_case(device: &Device, row: &Row, case: &Case, worst: &mut Worst) -> Res
         against_pytorch(class, &got, torch, &expected)?;
     }
     if let (Gradient::Within(tolerance), Some(_)) = (row.gradient, &case.differentiable) {
+        let tolerance = if class == Class::Cooperative { tolerance.max(HALF_GRADIENT) } else { tolerance };
         let share = check_gradient(device, case, tolerance, &values, &inputs, &got, seed(inputs.len()))?;
         worst.note(format!("gradient {tolerance:e}"), share, || format!("{} {}", row.name, case.label));
     }

@@ -23,6 +23,8 @@ pub enum Class {
     Dot,
     /// As `Dot`, times 4: Winograd's F(4x4, 3x3), whose transforms cancel large terms. Worst measured: 2.95 times `Dot`.
     Winograd4,
+    /// As `Dot`, and 2^-10 of the magnitude: matrix units round each operand to f16, by up to 2^-11.
+    Cooperative,
     /// 1e-3 relative: results stored as f16. What is joined is joined in f32 before, with the bound of `Dot`.
     Half,
 }
@@ -64,6 +66,7 @@ impl Class {
     pub fn computed_by(self, algorithm: Option<Algorithm>) -> Class {
         match (self, algorithm) {
             (Class::Dot, Some(Algorithm::Winograd4)) => Class::Winograd4,
+            (Class::Dot, Some(Algorithm::Cooperative)) => Class::Cooperative,
             _ => self,
         }
     }
@@ -80,6 +83,7 @@ impl Class {
             Class::Sum => (4.0 * terms.log2() * eps * magnitude).max(ulp(value)),
             Class::Dot => (2.0 * terms.sqrt() * eps * magnitude).max(ulp(value)),
             Class::Winograd4 => 4.0 * Class::Dot.allowed(value, magnitude, terms as usize),
+            Class::Cooperative => magnitude / 1024.0 + Class::Dot.allowed(value, magnitude, terms as usize),
             Class::Half => 1e-3 * value.abs() + 6e-8 + 2.0 * terms.sqrt() * eps * magnitude,
         }
     }

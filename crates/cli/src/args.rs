@@ -42,7 +42,8 @@ Environment:
   KILN_CACHE_DIR  the folder for compiled kernels and the files of `kiln tune`, in place of the
                   user's; empty: none
   KILN_PLAN       how convolutions and products are computed where it applies: tiles, quads, direct,
-                  depthwise, winograd2 or winograd4
+                  depthwise, winograd2, winograd4, tiles128x128 and smaller tiles, or cooperative
+                  (matrix units, which round to f16)
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.")]
 pub(crate) struct Cli {

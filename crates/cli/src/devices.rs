@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
-use kiln_gpu::{AdapterInfo, Device, cache};
+use kiln_gpu::{AdapterInfo, Device, Options, cache};
 use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
@@ -59,6 +59,9 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
     for (index, info) in list.iter().enumerate() {
         writeln!(out, "[{index}] {info}")?;
         writeln!(out, "    {}", features(info))?;
+        if let Some(units) = matrix_units(index, info) {
+            writeln!(out, "    {units}")?;
+        }
         writeln!(out, "    {}", tuning(info))?;
     }
     Ok(())
@@ -83,6 +86,18 @@ fn features(info: &AdapterInfo) -> String {
         info.limits.binding_bytes >> 20,
         info.limits.workgroup_bytes >> 10
     )
+}
+
+/// What an adapter's matrix units are worth, where it has any: the test needs the adapter open.
+fn matrix_units(index: usize, info: &AdapterInfo) -> Option<String> {
+    if !info.features.cooperative_matrices {
+        return None;
+    }
+    let options = Options::new().ignore_environment().adapter(index.to_string()).cooperative_matrices().no_cache();
+    Some(match Device::open(options) {
+        Ok(device) => format!("matrix units: {}", plan::matrix_units(&device)),
+        Err(error) => format!("matrix units: not tested: {error}"),
+    })
 }
 
 /// Which tuning file is in force.

@@ -117,6 +117,22 @@ pub struct Features {
     pub cooperative_matrices: bool,
 }
 
+/// Square matrices that an adapter multiplies as a whole, with sums in `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct MatrixUnit {
+    /// Rows and columns.
+    pub side: u32,
+    /// Whether the operands are `f16`; else they are `f32`.
+    pub f16: bool,
+}
+
+/// `16x16 f16`.
+impl fmt::Display for MatrixUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{0}x{0} {1}", self.side, if self.f16 { "f16" } else { "f32" })
+    }
+}
+
 /// An adapter's limits that shape kernels and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Limits {
@@ -155,6 +171,8 @@ pub struct AdapterInfo {
     pub subgroup_size: u32,
     /// Optional features.
     pub features: Features,
+    /// What its matrix units multiply, where it has the feature.
+    pub matrix_units: Vec<MatrixUnit>,
     /// Limits.
     pub limits: Limits,
 }
@@ -217,13 +235,16 @@ impl Options {
         self
     }
 
-    /// Asks for matrix units where the adapter has them. They are experimental in wgpu.
+    /// Asks for matrix units where the adapter has them, as `KILN_PLAN=cooperative` does. They are experimental in wgpu.
+    ///
+    /// Products and convolutions then use them wherever they apply and a test on this adapter passed. Most units take `f16`: operands
+    /// are rounded to it, a relative error of up to 2^-11 each, and beyond 65,504 become infinite. Sums stay `f32`.
     pub fn cooperative_matrices(mut self) -> Options {
         self.cooperative_matrices = true;
         self
     }
 
-    /// Does not read `KILN_BACKEND` and `KILN_ADAPTER`.
+    /// Does not read `KILN_BACKEND` and `KILN_ADAPTER`, and opens no matrix units for `KILN_PLAN`.
     pub fn ignore_environment(mut self) -> Options {
         self.ignore_environment = true;
         self
@@ -263,6 +284,8 @@ impl Options {
             if self.adapter.is_none() {
                 self.adapter = variable("KILN_ADAPTER");
             }
+            // A plan that needs a feature asks for it.
+            self.cooperative_matrices |= variable("KILN_PLAN").is_some_and(|plan| plan.trim() == "cooperative");
         }
         Ok(self)
     }
@@ -369,8 +392,25 @@ fn describe(adapter: &wgpu::Adapter) -> Option<AdapterInfo> {
         driver: [info.driver, info.driver_info].join(" ").trim().to_string(),
         subgroup_size: if same_size { info.subgroup_min_size } else { 0 },
         features: features(adapter.features()),
+        matrix_units: matrix_units(&adapter.cooperative_matrix_properties()),
         limits: limits(&adapter.limits()),
     })
+}
+
+/// Of what an adapter multiplies, the square ones with sums in f32.
+fn matrix_units(properties: &[wgpu::CooperativeMatrixProperties]) -> Vec<MatrixUnit> {
+    let mut units = Vec::new();
+    for properties in properties {
+        let side = properties.m_size;
+        let f16 = properties.ab_type == wgpu::CooperativeScalarType::F16;
+        let square = properties.n_size == side && properties.k_size == side;
+        let sums = properties.cr_type == wgpu::CooperativeScalarType::F32 && !properties.saturating_accumulation;
+        let unit = MatrixUnit { side, f16 };
+        if square && sums && (f16 || properties.ab_type == wgpu::CooperativeScalarType::F32) && !units.contains(&unit) {
+            units.push(unit);
+        }
+    }
+    units
 }
 
 fn features(features: wgpu::Features) -> Features {
@@ -453,6 +493,9 @@ pub(crate) async fn open(options: Options) -> Result<Opened, GpuError> {
     if !info.features.subgroups {
         info.subgroup_size = 0;
     }
+    if !info.features.cooperative_matrices {
+        info.matrix_units.clear();
+    }
     let (device, queue) = adapter
         .request_device(&wgpu::DeviceDescriptor {
             label: Some("kiln"),
@@ -483,6 +526,7 @@ mod tests {
             driver: "drv 1.0".to_string(),
             subgroup_size: 32,
             features: features(wgpu::Features::empty()),
+            matrix_units: Vec::new(),
             limits: limits(&wgpu::Limits::defaults()),
         }
     }
@@ -510,6 +554,44 @@ mod tests {
         assert_eq!((options.backend, options.adapter.as_deref()), (Some(Backend::Vulkan), Some("0")));
         let options = Options::new().ignore_environment().resolve(variable).unwrap();
         assert_eq!((options.backend, options.adapter), (None, None));
+    }
+
+    #[test]
+    fn a_plan_of_matrix_units_asks_for_them() {
+        let variable = |name: &str| (name == "KILN_PLAN").then(|| "cooperative ".to_string());
+        assert!(Options::new().resolve(variable).unwrap().cooperative_matrices);
+        assert!(
+            !Options::new()
+                .resolve(|name| (name == "KILN_PLAN").then(|| "tiles".to_string()))
+                .unwrap()
+                .cooperative_matrices
+        );
+        assert!(!Options::new().ignore_environment().resolve(variable).unwrap().cooperative_matrices);
+    }
+
+    #[test]
+    fn square_matrices_with_sums_in_f32_are_units() {
+        use wgpu::CooperativeScalarType::{F16, F32, I32};
+        let properties = |[m_size, n_size, k_size]: [u32; 3], ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        let saturating =
+            wgpu::CooperativeMatrixProperties { saturating_accumulation: true, ..properties([8; 3], F16, F32) };
+        let seen = [
+            properties([16; 3], F16, F32),
+            properties([16, 8, 16], F16, F32),
+            properties([16; 3], F16, F16),
+            properties([16; 3], F16, F32),
+            properties([16; 3], I32, I32),
+            saturating,
+            properties([8; 3], F32, F32),
+        ];
+        assert_eq!(matrix_units(&seen), [MatrixUnit { side: 16, f16: true }, MatrixUnit { side: 8, f16: false }]);
     }
 
     #[test]

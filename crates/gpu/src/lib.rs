@@ -40,7 +40,7 @@ mod pool;
 mod profile;
 mod transfer;
 
-pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, Options};
+pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, MatrixUnit, Options};
 pub use device::Device;
 pub use error::GpuError;
 pub use launch::{Binding, MIN_BINDINGS, ParamSpace, Pipeline, PipelineDescriptor};

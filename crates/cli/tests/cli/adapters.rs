@@ -135,7 +135,8 @@ fn a_tuned_network_runs_by_its_file() {
 
     let refused = kiln(&step, "fastest");
     assert_eq!(refused.status.code(), Some(1));
-    let needed = "needs one of tiles, quads, direct, depthwise, winograd2, winograd4";
+    let needed = "needs one of tiles, tiles128x128, tiles64x128, tiles64x64, tiles32x128, tiles32x32, cooperative, quads, \
+                  direct, depthwise, winograd2, winograd4";
     let told = format!("KILN_PLAN: \"fastest\" is no algorithm; {needed}\n");
     assert!(err(&refused).ends_with(&told), "{}", err(&refused));
 }

@@ -3,8 +3,8 @@
 use kiln_shaders::contract::{Bias, Mode, Params};
 use kiln_shaders::matmul::{self, MatmulParams, Quads};
 
-use super::tiles::{Problem, contract};
-use super::{lanes, splits};
+use super::tiles::{Problem, Way, contract};
+use super::{cooperative, lanes, splits};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch_planned;
@@ -55,7 +55,7 @@ pub(crate) struct Parts {
 
 impl Product<'_> {
     /// Whether, and how, the kernel that reads by four can take it.
-    fn quads(&self) -> Option<Quads> {
+    pub(crate) fn quads(&self) -> Option<Quads> {
         let device = self.a.device();
         let four = |strides: &[usize]| strides.iter().all(|stride| stride.is_multiple_of(4));
         if !lanes(device) || self.m == 0 || self.n == 0 || self.k == 0 || !four(&[self.k]) {
@@ -111,8 +111,6 @@ impl Product<'_> {
             sums_offset: sums.map_or(0, |window| window.offset),
             bias: bias.map_or(0, |(_, axis)| axis as u32),
             bias_offset: bias.map_or(0, |(window, _)| window.offset),
-            rest: 0,
-            rest_offset: 0,
             relu: u32::from(self.relu),
         };
         let [f16, f16_result] = [self.a, out].map(|tensor| tensor.dtype() == DType::F16);
@@ -123,7 +121,6 @@ impl Product<'_> {
             b.binding,
             c.binding,
             bias.map_or(c.binding, |(window, _)| window.binding),
-            c.binding,
             sums.map_or(c.binding, |window| window.binding),
         ];
         launch_planned(out.device(), &launch, &bindings)
@@ -137,14 +134,29 @@ impl Product<'_> {
     /// The product, and where the kernel can give them for nothing and they are wanted, the sums of A's rows, `[batches, m]`.
     pub(crate) fn product_with_sums(&self, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
         let quads = self.quads();
+        let device = self.a.device();
         let applies = |algorithm| match algorithm {
-            Algorithm::Tiles => true,
+            Algorithm::Tiles | Algorithm::Tile(_) => true,
+            Algorithm::Cooperative => cooperative::unit(device).is_some(),
             Algorithm::Quads => quads.is_some(),
             _ => false,
         };
-        let usual = || if quads.is_some() { Algorithm::Quads } else { Algorithm::Tiles };
-        let chosen = plan::choose(self.a.device(), self.as_data(), applies, usual)?;
-        let quads = quads.filter(|_| chosen == Algorithm::Quads);
+        let usual = || match quads {
+            _ if cooperative::worth([self.m, self.n, self.k]) && applies(Algorithm::Cooperative) => {
+                Algorithm::Cooperative
+            }
+            Some(_) => Algorithm::Quads,
+            None => Algorithm::Tiles,
+        };
+        let chosen = plan::choose(device, self.as_data(), applies, usual)?;
+        match quads.filter(|_| chosen == Algorithm::Quads) {
+            Some(quads) => self.by_quads(quads, row_sums),
+            None => Ok((contract(&self.problem(Way::of(device, chosen)))?, None)),
+        }
+    }
+
+    /// The product by the kernel that reads by four, and the sums of A's rows if they are wanted.
+    pub(crate) fn by_quads(&self, quads: Quads, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
         let Parts { products, sums, splits, .. } = self.parts_by(quads, row_sums, self.m * self.n)?;
         let whole = |tensor: Tensor, shape: &[usize]| -> Result<Tensor> {
             let mut split = vec![self.batches, splits];
@@ -159,15 +171,16 @@ impl Product<'_> {
     /// The product as sums over parts of k, for a transform around it. Results lie `pitch` elements apart if the kernel can do
     /// that.
     pub(crate) fn parts(&self, row_sums: bool, pitch: usize) -> Result<Parts> {
-        self.parts_by(self.quads(), row_sums, pitch)
+        match self.quads() {
+            Some(quads) => self.parts_by(quads, row_sums, pitch),
+            None => {
+                let products = contract(&self.problem(Way::Usual))?;
+                Ok(Parts { products, sums: None, splits: 1, pitch: self.m * self.n })
+            }
+        }
     }
 
-    /// By the kernel that reads by four, or else by the general ones.
-    fn parts_by(&self, quads: Option<Quads>, row_sums: bool, pitch: usize) -> Result<Parts> {
-        let Some(quads) = quads else {
-            let products = contract(&self.problem())?;
-            return Ok(Parts { products, sums: None, splits: 1, pitch: self.m * self.n });
-        };
+    fn parts_by(&self, quads: Quads, row_sums: bool, pitch: usize) -> Result<Parts> {
         let device = self.a.device();
         let groups = matmul::groups(quads, self.m, self.n, self.batches);
         let plain = self.bias.is_none() && !self.relu;
@@ -194,29 +207,26 @@ impl Product<'_> {
     }
 
     /// The same for the general kernels.
-    fn problem(&self) -> Problem<'_> {
+    fn problem(&self, way: Way) -> Problem<'_> {
+        let params = Params {
+            m: self.m as u32,
+            n: self.n as u32,
+            k: self.k as u32,
+            batches: self.batches as u32,
+            a_batch: self.a_strides.batch as u32,
+            a_row: self.a_strides.index as u32,
+            a_k: self.a_strides.k as u32,
+            b_batch: self.b_strides.batch as u32,
+            b_k: self.b_strides.k as u32,
+            b_column: self.b_strides.index as u32,
+            ..Params::default()
+        };
+        let along_k = [&self.a_strides, &self.b_strides].map(Strides::along_k);
         Problem {
-            op: self.op,
-            mode: Mode::Dense,
-            a: self.a,
-            b: self.b,
             bias: self.bias,
             relu: self.relu,
-            a_along_k: self.a_strides.along_k(),
-            b_along_k: self.b_strides.along_k(),
-            params: Params {
-                m: self.m as u32,
-                n: self.n as u32,
-                k: self.k as u32,
-                batches: self.batches as u32,
-                a_batch: self.a_strides.batch as u32,
-                a_row: self.a_strides.index as u32,
-                a_k: self.a_strides.k as u32,
-                b_batch: self.b_strides.batch as u32,
-                b_k: self.b_strides.k as u32,
-                b_column: self.b_strides.index as u32,
-                ..Params::default()
-            },
+            way,
+            ..Problem::plain(self.op, Mode::Dense, [self.a, self.b], along_k, params)
         }
     }
 }

@@ -7,8 +7,10 @@ use kiln_shaders::winograd::Tile;
 use serde::{Deserialize, Serialize};
 
 use super::depthwise;
+use crate::contract::cooperative;
 use crate::contract::direct::Direct;
-use crate::contract::tiles::{Problem, contract, contract_into};
+use crate::contract::one_by_one::OneByOne;
+use crate::contract::tiles::{Problem, Way, contract, contract_into};
 use crate::contract::winograd::Winograd;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -58,7 +60,8 @@ enum Method {
     Winograd(Winograd),
     Depthwise(Depthwise),
     Direct(Direct),
-    Tiles,
+    OneByOne(OneByOne),
+    Tiles(Way),
 }
 
 /// The windows that fit along one axis: `floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`.
@@ -177,8 +180,9 @@ impl Sizes {
             options: self.options,
         };
         let applies = |algorithm| match algorithm {
-            Algorithm::Tiles => true,
-            Algorithm::Quads => false,
+            Algorithm::Tiles | Algorithm::Tile(_) => true,
+            Algorithm::Cooperative => cooperative::unit(device).is_some(),
+            Algorithm::Quads => self.one_by_one().is_some_and(|conv| conv.applies(device, direction)),
             Algorithm::Direct => self.direct().applies(device, direction),
             Algorithm::Depthwise => self.c == 1 && self.groups() > 1,
             Algorithm::Winograd2 => self.winograd(Tile::Two).is_some_and(|winograd| winograd.fits(device)),
@@ -188,17 +192,46 @@ impl Sizes {
             Some(Tile::Four) => Algorithm::Winograd4,
             Some(Tile::Two) => Algorithm::Winograd2,
             None if applies(Algorithm::Depthwise) => Algorithm::Depthwise,
+            None if cooperative::worth(self.product(direction)) && applies(Algorithm::Cooperative) => {
+                Algorithm::Cooperative
+            }
+            None if applies(Algorithm::Quads) => Algorithm::Quads,
             None if applies(Algorithm::Direct) => Algorithm::Direct,
             None => Algorithm::Tiles,
         };
-        let method = match plan::choose(device, problem, applies, usual)? {
+        let chosen = plan::choose(device, problem, applies, usual)?;
+        let method = match chosen {
             Algorithm::Winograd2 => self.winograd(Tile::Two).map(Method::Winograd),
             Algorithm::Winograd4 => self.winograd(Tile::Four).map(Method::Winograd),
             Algorithm::Depthwise => Some(Method::Depthwise(self.depthwise())),
             Algorithm::Direct => Some(Method::Direct(self.direct())),
-            Algorithm::Tiles | Algorithm::Quads => None,
+            Algorithm::Quads => self.one_by_one().map(Method::OneByOne),
+            Algorithm::Tiles | Algorithm::Tile(_) | Algorithm::Cooperative => None,
         };
-        Ok(method.unwrap_or(Method::Tiles))
+        Ok(method.unwrap_or_else(|| Method::Tiles(Way::of(device, chosen))))
+    }
+
+    /// Rows, columns and terms of a direction as a product.
+    fn product(&self, direction: Direction) -> [usize; 3] {
+        let (taps, pixels) = (self.r * self.s, self.oh * self.ow);
+        match direction {
+            Direction::Forward => [self.k, self.n * pixels, self.c * taps],
+            Direction::InputGrad => [self.c, self.n * self.h * self.w, self.k * taps],
+            Direction::WeightGrad => [self.k, self.c * taps, self.n * pixels],
+        }
+    }
+
+    /// The convolution as a dense product, if its kernel is a single point.
+    fn one_by_one(&self) -> Option<OneByOne> {
+        let Conv2dOptions { stride, padding, groups, .. } = self.options;
+        ([self.r, self.s] == [1, 1] && padding == [0, 0] && groups == 1).then_some(OneByOne {
+            images: self.n,
+            inputs: self.c,
+            outputs: self.k,
+            size: [self.h, self.w],
+            out_size: [self.oh, self.ow],
+            stride,
+        })
     }
 
     /// The convolution by Winograd's algorithm, if it is one that the algorithm is for.
@@ -340,12 +373,16 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool, sizes
         let half = |x: &Tensor| forward(x, weight, bias, relu, &Sizes { n: x.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&x0)?, &half(&x1)?], 0);
     }
-    match sizes.method(x, Direction::Forward)? {
+    let way = match sizes.method(x, Direction::Forward)? {
         Method::Winograd(winograd) => return winograd.forward(x, weight, bias, relu),
         Method::Depthwise(problem) => return depthwise::forward(x, weight, bias, relu, &problem),
         Method::Direct(direct) => return direct.forward(x, weight, bias, relu),
-        Method::Tiles => {}
-    }
+        Method::OneByOne(conv) => match conv.forward(x, weight, bias, relu)? {
+            Some(y) => return Ok(y),
+            None => Way::Usual,
+        },
+        Method::Tiles(way) => way,
+    };
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(x.device(), sizes.output(), x.dtype(), "conv2d")?;
     let problem = Problem {
@@ -357,6 +394,7 @@ fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool, sizes
         relu,
         a_along_k: true,
         b_along_k: false,
+        way,
         params: Params {
             m: k as u32,
             n: (n * oh * ow) as u32,
@@ -419,12 +457,16 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
         let half = |dy: &Tensor| input_grad(dy, weight, &Sizes { n: dy.shape()[0], ..*sizes });
         return Tensor::cat(&[&half(&d0)?, &half(&d1)?], 0);
     }
-    match sizes.method(dy, Direction::InputGrad)? {
+    let way = match sizes.method(dy, Direction::InputGrad)? {
         Method::Winograd(winograd) => return winograd.input_grad(dy, weight),
         Method::Depthwise(problem) => return depthwise::input_grad(dy, weight, &problem),
         Method::Direct(direct) => return direct.input_grad(dy, weight),
-        Method::Tiles => {}
-    }
+        Method::OneByOne(conv) => match conv.input_grad(dy, weight)? {
+            Some(dx) => return Ok(dx),
+            None => Way::Usual,
+        },
+        Method::Tiles(way) => way,
+    };
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let out = Tensor::empty(dy.device(), sizes.input(), dy.dtype(), "conv2d_input_grad")?;
     let problem = Problem {
@@ -434,8 +476,10 @@ fn input_grad(dy: &Tensor, weight: &Tensor, sizes: &Sizes) -> Result<Tensor> {
         b: dy,
         bias: None,
         relu: false,
-        a_along_k: true,
+        // A kernel of one point leaves neighbours along the rows.
+        a_along_k: r * s > 1,
         b_along_k: false,
+        way,
         params: Params {
             m: c as u32,
             n: (n * h * w) as u32,
@@ -504,12 +548,16 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Te
         let ((dw0, db0), (dw1, db1)) = (half(&x0, &d0)?, half(&x1, &d1)?);
         return Ok((dw0.add(&dw1)?, db0.zip(db1).map(|(db0, db1)| db0.add(&db1)).transpose()?));
     }
-    match sizes.method(x, Direction::WeightGrad)? {
+    let way = match sizes.method(x, Direction::WeightGrad)? {
         Method::Winograd(winograd) => return winograd.weight_grad(x, dy, bias),
         Method::Depthwise(problem) => return Ok((depthwise::weight_grad(x, dy, &problem)?, None)),
         Method::Direct(direct) => return direct.weight_grad(x, dy, bias),
-        Method::Tiles => {}
-    }
+        Method::OneByOne(conv) => match conv.weight_grad(x, dy, bias)? {
+            Some(gradients) => return Ok(gradients),
+            None => Way::Usual,
+        },
+        Method::Tiles(way) => way,
+    };
     let Sizes { n, c, h, w, k, r, s, oh, ow, options } = *sizes;
     let problem = Problem {
         op: "conv2d_weight_grad",
@@ -520,6 +568,7 @@ fn weight_grad(x: &Tensor, dy: &Tensor, sizes: &Sizes, bias: bool) -> Result<(Te
         relu: false,
         a_along_k: true,
         b_along_k: true,
+        way,
         params: Params {
             m: k as u32,
             n: (c * r * s) as u32,

@@ -13,20 +13,27 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use kiln_gpu::Device;
+use kiln_gpu::{AdapterClass, Device};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+pub use crate::contract::cooperative::{MatrixUnits, matrix_units};
+pub use kiln_shaders::contract::TileSize;
 pub use problem::{Direction, Problem};
 pub use tuning::{Tuning, TuningError};
 
 /// A way to compute a convolution or a matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Algorithm {
-    /// The tiled product that takes any problem on any adapter.
+    /// The tiled product that takes any problem on any adapter, with the tile that suits both.
     Tiles,
+    /// The tiled product of GPUs with this tile. It runs on any adapter, and can so be tried anywhere.
+    Tile(TileSize),
+    /// The tiled product by matrix units: operands are rounded to `f16` on most adapters. Only on a device that was
+    /// [opened with them](kiln_gpu::Options::cooperative_matrices), where [`matrix_units`] passed its test.
+    Cooperative,
     /// The dense product that reads both operands by four (processors).
     Quads,
     /// Convolution whose neighbouring results share what is loaded (processors).
@@ -41,8 +48,14 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm.
-    pub const ALL: [Algorithm; 6] = [
+    pub const ALL: [Algorithm; 12] = [
         Algorithm::Tiles,
+        Algorithm::Tile(TileSize::T128x128),
+        Algorithm::Tile(TileSize::T64x128),
+        Algorithm::Tile(TileSize::T64x64),
+        Algorithm::Tile(TileSize::T32x128),
+        Algorithm::Tile(TileSize::T32x32),
+        Algorithm::Cooperative,
         Algorithm::Quads,
         Algorithm::Direct,
         Algorithm::Depthwise,
@@ -54,6 +67,12 @@ impl Algorithm {
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::Tiles => "tiles",
+            Algorithm::Tile(TileSize::T128x128) => "tiles128x128",
+            Algorithm::Tile(TileSize::T64x128) => "tiles64x128",
+            Algorithm::Tile(TileSize::T64x64) => "tiles64x64",
+            Algorithm::Tile(TileSize::T32x128) => "tiles32x128",
+            Algorithm::Tile(TileSize::T32x32) => "tiles32x32",
+            Algorithm::Cooperative => "cooperative",
             Algorithm::Quads => "quads",
             Algorithm::Direct => "direct",
             Algorithm::Depthwise => "depthwise",
@@ -85,6 +104,27 @@ impl FromStr for Algorithm {
     }
 }
 
+impl TryFrom<String> for Algorithm {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Algorithm> {
+        name.parse()
+    }
+}
+
+impl From<Algorithm> for &'static str {
+    fn from(algorithm: Algorithm) -> &'static str {
+        algorithm.name()
+    }
+}
+
+impl Algorithm {
+    /// Whether measuring it on this device makes sense. Tiles of GPUs run on processors for tests, and take seconds to compile.
+    fn worth_measuring(self, device: &Device) -> bool {
+        !matches!(self, Algorithm::Tile(_)) || device.info().class == AdapterClass::Gpu
+    }
+}
+
 /// What was chosen for a problem. Shown as `winograd4`, `quads /2` or `tiles 64x64 /4`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
@@ -92,9 +132,9 @@ pub struct Choice {
     pub problem: Problem,
     /// What computes it.
     pub algorithm: Algorithm,
-    /// The algorithms that apply to it, [`Algorithm::Tiles`] first.
+    /// The algorithms that apply to it and are worth measuring here, [`Algorithm::Tiles`] first.
     pub candidates: Vec<Algorithm>,
-    /// Rows and columns of a tile, of the tiled product.
+    /// Rows and columns of a tile, of a tiled product whose name does not tell them.
     pub tile: Option<[usize; 2]>,
     /// Parts that k is cut into, of the products: 1 is the whole.
     pub splits: u32,
@@ -242,14 +282,19 @@ pub(crate) fn choose(
     usual: impl FnOnce() -> Algorithm,
 ) -> Result<Algorithm> {
     let plans = device.extension::<Plans>();
-    let pinned = lock(&plans.pinned).clone()?.filter(|&algorithm| applies(algorithm));
+    let pinned = lock(&plans.pinned).clone()?;
+    let pinned = pinned.filter(|&algorithm| applies(algorithm));
     let tuned = || plans.tuning(device).as_ref().ok()?.as_ref()?.get(&problem).filter(|&algorithm| applies(algorithm));
     let algorithm = pinned.or_else(tuned).unwrap_or_else(usual);
+    if lock(&plans.watched).is_none() {
+        return Ok(algorithm);
+    }
+    let candidates = |&algorithm: &Algorithm| algorithm.worth_measuring(device) && applies(algorithm);
+    let candidates: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(candidates).collect();
     if let Some(watched) = lock(&plans.watched).as_mut() {
         let known = |choice: &Choice| choice.problem == problem && choice.algorithm == algorithm;
         watched.latest = watched.choices.iter().position(known).unwrap_or(watched.choices.len());
         if watched.latest == watched.choices.len() {
-            let candidates = Algorithm::ALL.into_iter().filter(|&algorithm| applies(algorithm)).collect();
             watched.choices.push(Choice { problem, algorithm, candidates, tile: None, splits: 1 });
         }
     }
@@ -277,7 +322,8 @@ mod tests {
         assert_eq!((named(None).unwrap(), named(Some("")).unwrap()), (None, None));
         assert_eq!(
             named(Some("winograd")).unwrap_err().to_string(),
-            "KILN_PLAN: \"winograd\" is no algorithm; needs one of tiles, quads, direct, depthwise, winograd2, winograd4"
+            "KILN_PLAN: \"winograd\" is no algorithm; needs one of tiles, tiles128x128, tiles64x128, tiles64x64, \
+             tiles32x128, tiles32x32, cooperative, quads, direct, depthwise, winograd2, winograd4"
         );
         assert!(
             Algorithm::ALL.into_iter().all(|algorithm| algorithm.name().parse::<Algorithm>().unwrap() == algorithm)
