@@ -1,6 +1,7 @@
 //! Hooks: what follows a run, and what may end it.
 
 use kiln_autograd::Gradients;
+use kiln_data::Skipped;
 use kiln_nn::Module;
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,12 @@ pub struct EpochEnd<'a> {
     pub model: &'a dyn Module,
     /// Whether it is the best epoch so far.
     pub best: bool,
+    /// All epochs so far, this one last, with those before the checkpoint that the run went on from.
+    pub history: &'a [EpochMetrics],
+    /// The best of them.
+    pub best_epoch: Option<EpochMetrics>,
+    /// The training samples that could not be read so far.
+    pub skipped: &'a [Skipped],
 }
 
 /// Whether a run goes on.

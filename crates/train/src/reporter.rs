@@ -1,19 +1,24 @@
 //! What a run leaves for people: the report and the curves.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
-use kiln_data::Dataset;
+use kiln_data::{Dataset, Skipped};
 use kiln_nn::{Summary, write_atomically};
 use kiln_tensor::Device;
 
 use crate::curves::{CURVES_PNG_FILE, CURVES_SVG_FILE, curves_png, curves_svg};
 use crate::error::{Error, Result};
+use crate::evaluation::Evaluation;
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepReport};
-use crate::outcome::Outcome;
+use crate::metrics::EpochMetrics;
+use crate::outcome::{Outcome, Stopped};
 use crate::report::{Filters, HtmlReport, REPORT_FILE};
 
-/// Leaves [`REPORT_FILE`], [`CURVES_SVG_FILE`] and [`CURVES_PNG_FILE`] in a run's folder when the run is over, whether it finished,
-/// stopped early or was interrupted.
+/// Leaves [`REPORT_FILE`], [`CURVES_SVG_FILE`] and [`CURVES_PNG_FILE`] in a run's folder. They are written anew after every epoch and
+/// when the run is over, so that one that fails or is killed has them too; a run that goes on from a checkpoint shows the epochs
+/// before it as well.
 ///
 /// ```no_run
 /// # use kiln_tensor::Device; use kiln_data::{FashionMnist, Splits}; use kiln_nn::{Init, Module, Sgd};
@@ -36,8 +41,13 @@ pub struct Reporter {
     adapter: String,
     summary: Option<Summary>,
     data: Option<Dataset>,
+    run: Option<Run>,
     steps: Vec<StepReport>,
     filters: Option<Filters>,
+    /// The latest.
+    evaluation: Option<Evaluation>,
+    /// Whether an epoch has ended since the run began or went on.
+    ended: bool,
 }
 
 impl Reporter {
@@ -50,8 +60,11 @@ impl Reporter {
             adapter: String::new(),
             summary: None,
             data: None,
+            run: None,
             steps: Vec::new(),
             filters: None,
+            evaluation: None,
+            ended: false,
         }
     }
 
@@ -83,19 +96,60 @@ impl Reporter {
         self
     }
 
-    fn write(&self, file: &str, bytes: &[u8]) -> Result<()> {
-        Ok(write_atomically(&self.folder.join(file), bytes)?)
+    /// Writes all files, with what is known of the run.
+    fn write(&self, run: &SoFar<'_>) -> Result<()> {
+        let report = HtmlReport {
+            title: &self.title,
+            history: run.history,
+            best: run.best,
+            steps: &self.steps,
+            stopped: run.stopped,
+            planned: self.run.map(|run| run.epochs),
+            evaluation: run.evaluation,
+            data: self.data.as_ref(),
+            filters: self.filters.as_ref(),
+            summary: self.summary.as_ref(),
+            config: &self.config,
+            adapter: &self.adapter,
+            skipped: run.skipped,
+        };
+        let write = |file: &str, bytes: &[u8]| write_atomically(&self.folder.join(file), bytes);
+        write(REPORT_FILE, report.html()?.as_bytes())?;
+        write(CURVES_SVG_FILE, curves_svg(run.history, &self.steps)?.as_bytes())?;
+        Ok(write(CURVES_PNG_FILE, &curves_png(run.history, &self.steps)?)?)
     }
 }
 
+/// What is known of a run.
+struct SoFar<'a> {
+    history: &'a [EpochMetrics],
+    best: Option<EpochMetrics>,
+    stopped: Option<Stopped>,
+    evaluation: Option<&'a Evaluation>,
+    skipped: &'a [Skipped],
+}
+
 impl Hook for Reporter {
-    /// Made before the first step, so that a folder that cannot be made is found at once.
-    fn start(&mut self, _run: &Run) -> Result<()> {
-        std::fs::create_dir_all(&self.folder).map_err(|source| Error::Io {
-            file: self.folder.display().to_string(),
-            action: "make this folder",
-            source,
-        })
+    /// Makes the folder before the first step, so that one that cannot be made is found at once. A new run's has no other run's report.
+    fn start(&mut self, run: &Run) -> Result<()> {
+        let failed = |file: &Path, action| {
+            let file = file.display().to_string();
+            move |source| Error::Io { file, action, source }
+        };
+        self.run = Some(*run);
+        fs::create_dir_all(&self.folder).map_err(failed(&self.folder, "make this folder"))?;
+        if run.done > 0 {
+            return Ok(());
+        }
+        for file in [REPORT_FILE, CURVES_SVG_FILE, CURVES_PNG_FILE].map(|file| self.folder.join(file)) {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(failed(&file, "remove this file of an earlier run")(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn report(&mut self, report: &StepReport) -> Result<Flow> {
@@ -105,26 +159,31 @@ impl Hook for Reporter {
 
     fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
         self.filters = Filters::of(end.model)?;
+        self.ended = true;
+        if end.evaluation.is_some() {
+            self.evaluation = end.evaluation.cloned();
+        }
+        self.write(&SoFar {
+            history: end.history,
+            best: end.best_epoch,
+            stopped: None,
+            evaluation: self.evaluation.as_ref(),
+            skipped: end.skipped,
+        })?;
         Ok(Flow::Continue)
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Result<()> {
-        let report = HtmlReport {
-            title: &self.title,
+        if !self.ended && outcome.evaluation.is_none() && self.folder.join(REPORT_FILE).exists() {
+            // The run went on and was interrupted in the same epoch: the report of the last one shows more.
+            return Ok(());
+        }
+        self.write(&SoFar {
             history: &outcome.history,
             best: outcome.best,
-            steps: &self.steps,
             stopped: Some(outcome.stopped),
             evaluation: outcome.evaluation.as_ref(),
-            data: self.data.as_ref(),
-            filters: self.filters.as_ref(),
-            summary: self.summary.as_ref(),
-            config: &self.config,
-            adapter: &self.adapter,
             skipped: &outcome.skipped,
-        };
-        self.write(REPORT_FILE, report.html()?.as_bytes())?;
-        self.write(CURVES_SVG_FILE, curves_svg(&outcome.history, &self.steps)?.as_bytes())?;
-        self.write(CURVES_PNG_FILE, &curves_png(&outcome.history, &self.steps)?)
+        })
     }
 }

@@ -228,7 +228,7 @@ impl<'a> Training<'a> {
             steps: self.run.done,
             stopped,
             evaluation: self.evaluation,
-            skipped: self.skipped.into_iter().map(|(sample, reason)| Skipped { sample, reason }).collect(),
+            skipped: skipped(&self.skipped),
         };
         self.hooks.finish(&outcome)?;
         Ok(outcome)
@@ -376,7 +376,15 @@ impl<'a> Training<'a> {
         self.save()?;
         let flow = self.with_means(|this| {
             let evaluation = this.evaluation.as_ref().filter(|_| evaluated);
-            this.hooks.epoch(&EpochEnd { metrics: &metrics, evaluation, model: this.model, best })
+            this.hooks.epoch(&EpochEnd {
+                metrics: &metrics,
+                evaluation,
+                model: this.model,
+                best,
+                history: &this.history,
+                best_epoch: this.best,
+                skipped: &skipped(&this.skipped),
+            })
         });
         self.epoch.started = Instant::now();
         flow
@@ -430,6 +438,10 @@ impl<'a> Training<'a> {
         }
         Ok((metrics, best, evaluate_now))
     }
+}
+
+fn skipped(reasons: &BTreeMap<usize, String>) -> Vec<Skipped> {
+    reasons.iter().map(|(&sample, reason)| Skipped { sample, reason: reason.clone() }).collect()
 }
 
 /// The length of the run in every unit.

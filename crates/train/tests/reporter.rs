@@ -12,8 +12,8 @@ use kiln_data::{Dataset, Splits};
 use kiln_nn::{Build, Conv2d, Flatten, Init, Linear, Module, Result, Sgd, Visitor};
 use kiln_tensor::Device;
 use kiln_train::{
-    CURVES_PNG_FILE, CURVES_SVG_FILE, Feed, Flow, Graph, Hook, Length, METRICS_FILE, Outcome, REPORT_FILE, Reporter,
-    Stopped, TensorBoard, Trainer,
+    CURVES_PNG_FILE, CURVES_SVG_FILE, Error, Feed, Flow, Graph, Hook, Length, METRICS_FILE, Outcome, REPORT_FILE,
+    Reporter, Stopped, TensorBoard, Trainer,
 };
 
 /// Names that would break out of a page that does not look at them.
@@ -66,19 +66,27 @@ impl Module for Tiny {
     }
 }
 
-/// Ends the run before this step.
-struct StopAt(u64);
+/// Ends the run before a step.
+#[derive(Clone, Copy)]
+enum Stop {
+    Interrupt(u64),
+    Fail(u64),
+}
 
-impl Hook for StopAt {
+impl Hook for Stop {
     fn before_step(&mut self, step: u64) -> kiln_train::Result<Flow> {
-        Ok(if step == self.0 { Flow::Interrupt } else { Flow::Continue })
+        match *self {
+            Stop::Interrupt(at) if at == step => Ok(Flow::Interrupt),
+            Stop::Fail(at) if at == step => Err(Error::hook("Stop", "as asked")),
+            _ => Ok(Flow::Continue),
+        }
     }
 }
 
 const CONFIG: &str = "model = \"tiny\"\nlr = 0.1\n";
 
-/// Three epochs of eight steps into a folder.
-fn run(folder: &Path, stop: Option<u64>) -> Outcome {
+/// Three epochs of eight steps into a folder, from its checkpoint if that is wanted.
+fn try_run(folder: &Path, stop: Option<Stop>, resume: bool) -> kiln_train::Result<Outcome> {
     let device = Device::open_default().unwrap();
     let model = Tiny::new(&device);
     let data = Splits { train: samples(64), test: samples(32) };
@@ -93,9 +101,34 @@ fn run(folder: &Path, stop: Option<u64>) -> Outcome {
         .device(&device)
         .summary(kiln_nn::summary(&model, &device, [1, 1, 6, 6]).unwrap())
         .data(&data.test);
-    let mut hooks = (board, reporter, stop.map(StopAt));
-    let trainer = Trainer::new(Length::Epochs(3)).seed(1).report_every(4).out(folder);
-    trainer.run(&model, &mut optim, &data, &Feed::new(&device).batch(8), &mut hooks).unwrap()
+    let mut hooks = (board, reporter, stop);
+    let trainer = Trainer::new(Length::Epochs(3)).seed(1).report_every(4).out(folder).resume(resume);
+    trainer.run(&model, &mut optim, &data, &Feed::new(&device).batch(8), &mut hooks)
+}
+
+fn run(folder: &Path, stop: Option<Stop>) -> Outcome {
+    try_run(folder, stop, false).unwrap()
+}
+
+/// What the report says under its heading.
+fn state(folder: &Path) -> String {
+    let html = fs::read_to_string(folder.join(REPORT_FILE)).unwrap();
+    let line = html.split("<p class=\"faint\">").nth(1).unwrap();
+    line.split("</p>").next().unwrap().to_string()
+}
+
+/// The step that the last event file starts at, and all steps of a tag in it.
+fn events_of(folder: &Path, tag: &str) -> (i64, Vec<i64>) {
+    let records = read_all(&fs::read(last_file(folder)).unwrap());
+    let start = records.iter().map(|record| events::fields(record));
+    let start = start.into_iter().find(|fields| fields.iter().any(|(field, _)| *field == 7)).unwrap();
+    let of_values = records.iter().filter(|record| events::fields(record).iter().any(|(field, _)| *field == 5));
+    let steps = of_values
+        .map(|record| summary(record))
+        .filter(|(_, values)| values.iter().any(|value| first(value, 1).text().starts_with(tag)));
+    // A step of 0 is not written.
+    let from = start.iter().find(|(field, _)| *field == 2).map_or(0, |(_, step)| step.int());
+    (from, steps.map(|(step, _)| step).collect())
 }
 
 /// The folder named by `KILN_RUN_FOLDER`, to be looked at and for `check_events.py`; otherwise one that goes away.
@@ -166,7 +199,7 @@ fn an_interrupted_run_leaves_them_too() {
     let folder = tempfile::tempdir().unwrap();
     // Within the second epoch, and before the first one ends.
     for (stop, epochs) in [(12, "1 epoch, interrupted"), (2, "less than an epoch, interrupted")] {
-        let outcome = run(folder.path(), Some(stop));
+        let outcome = run(folder.path(), Some(Stop::Interrupt(stop)));
         assert_eq!((outcome.steps, outcome.stopped), (stop, Stopped::Interrupted));
         let html = fs::read_to_string(folder.path().join(REPORT_FILE)).unwrap();
         assert!(html.contains(epochs), "{}", &html[html.find("<h1>").unwrap()..][..200]);
@@ -175,4 +208,48 @@ fn an_interrupted_run_leaves_them_too() {
         }
         assert!(read_all(&fs::read(last_file(folder.path())).unwrap()).len() > 3);
     }
+}
+
+#[test]
+fn a_run_that_fails_leaves_the_report_of_its_last_epoch() {
+    let folder = tempfile::tempdir().unwrap();
+    // Of another run.
+    fs::write(folder.path().join(CURVES_PNG_FILE), "old").unwrap();
+    fs::write(folder.path().join(REPORT_FILE), "old").unwrap();
+    assert!(try_run(folder.path(), Some(Stop::Fail(6)), false).is_err());
+    assert!(!folder.path().join(REPORT_FILE).exists() && !folder.path().join(CURVES_PNG_FILE).exists());
+
+    assert!(try_run(folder.path(), Some(Stop::Fail(20)), false).is_err());
+    assert_eq!(state(folder.path()), "2 epochs of 3 so far");
+    let html = fs::read_to_string(folder.path().join(REPORT_FILE)).unwrap();
+    for section in ["Curves", "Confusion", "Predictions", "Filters of the first layer"] {
+        assert!(html.contains(&format!("<h2>{section}</h2>")), "{section}");
+    }
+    assert!(image::open(folder.path().join(CURVES_PNG_FILE)).is_ok());
+}
+
+#[test]
+fn a_resumed_run_shows_what_was_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path();
+    run(out, Some(Stop::Interrupt(8)));
+    assert_eq!(state(out), "1 epoch, interrupted");
+    assert_eq!(events_of(out, "loss/"), (0, vec![8]));
+    assert_eq!(events_of(out, "mistakes/").1, [0; 0], "they are the end's");
+
+    // Twice within an epoch: there is nothing new to show.
+    for stop in [11, 13] {
+        try_run(out, Some(Stop::Interrupt(stop)), true).unwrap();
+        assert_eq!(state(out), "1 epoch, interrupted");
+        assert!(fs::read_to_string(out.join(REPORT_FILE)).unwrap().contains("<h2>Confusion</h2>"));
+    }
+    // The numbers of the step that it goes on from stay: what is forgotten begins with the next.
+    assert_eq!(events_of(out, "step/loss"), (12, vec![12]));
+
+    let outcome = try_run(out, None, true).unwrap();
+    assert_eq!((outcome.history.len(), state(out).as_str()), (3, "3 epochs, finished"));
+    assert_eq!(events_of(out, "loss/"), (14, vec![16, 24]));
+    let html = fs::read_to_string(out.join(REPORT_FILE)).unwrap();
+    let rows = html.split("<tbody>").map(|body| body.split("</tbody>").next().unwrap().matches("<tr>").count());
+    assert!(rows.into_iter().any(|rows| rows == 3), "a row for each epoch");
 }

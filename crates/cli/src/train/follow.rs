@@ -19,7 +19,7 @@ pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<O
     let mut follow = |hooks: &mut dyn Hook| trainer.run(&**model, &mut *optim, data, feed, hooks);
     let keep = KeepConfig { path: out.join(CONFIG_FILE), text: config.clone() };
     let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
-    let files = (reporter(prepared, out)?, board(prepared, out)?, profiled.as_mut());
+    let files = (board(prepared, out)?, reporter(prepared, out)?, profiled.as_mut());
     let outcome = follow(&mut (Progress::new(), Interrupt::new()?, keep, files))?;
     let Some(profiled) = profiled else { return Ok(outcome) };
     if let Some(profile) = profiled.into_profile()? {

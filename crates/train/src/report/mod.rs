@@ -45,8 +45,10 @@ pub struct HtmlReport<'a> {
     pub best: Option<EpochMetrics>,
     /// Reports within epochs: the learning rate by step.
     pub steps: &'a [StepReport],
-    /// Why the run ended.
+    /// Why the run ended; `None` while it goes on.
     pub stopped: Option<Stopped>,
+    /// The epochs that it was to have.
+    pub planned: Option<u64>,
     /// The latest evaluation: confusion matrix, classes, predictions.
     pub evaluation: Option<&'a Evaluation>,
     /// The evaluated dataset: names of the classes, and pictures.
@@ -114,7 +116,8 @@ impl HtmlReport<'_> {
     fn head(&self, html: &mut Html) {
         html.leaf("h1", &[], self.title);
         let ended = match self.stopped {
-            None => String::new(),
+            // A run that was killed looks like this too.
+            None => self.planned.map_or_else(String::new, |planned| format!(" of {planned} so far")),
             Some(Stopped::Finished) => ", finished".to_string(),
             Some(Stopped::EarlyStopping) => ", stopped early: it no longer got better".to_string(),
             Some(Stopped::Interrupted) => ", interrupted".to_string(),

@@ -9,7 +9,7 @@ use super::{EventFile, Graph, Histogram};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Prediction};
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Stopped};
 use crate::picture::Picture;
 
 /// How many pictures are written of a set.
@@ -27,7 +27,7 @@ const MOST_VALUES: usize = 1 << 20;
 /// | `step/loss`, `step/accuracy`, `step/learning rate`, `step/images per second`, `step/memory MiB` | of the reports |
 /// | `loss/train`, `loss/test`, `accuracy/train`, `accuracy/test`, `top-5/train`, `top-5/test` | of the epochs |
 /// | `weights/NAME`, `gradients/NAME` | histograms; of tensors of more than 2^20 elements, of that many at even distances |
-/// | `training images/`, `mistakes/` | pictures at the start; the worst predictions at the end |
+/// | `training images/`, `mistakes/` | pictures at the start; the worst predictions at the end of a run that was not interrupted |
 /// | `configuration` | text |
 ///
 /// ```no_run
@@ -162,7 +162,8 @@ impl Hook for TensorBoard {
     fn start(&mut self, run: &Run) -> Result<()> {
         self.run = Some(*run);
         let mut events = EventFile::create(&self.folder)?;
-        events.start_at(run.done)?;
+        // The epoch that the checkpoint was saved after has its numbers at that step: they stay.
+        events.start_at(if run.done == 0 { 0 } else { run.done + 1 })?;
         if !self.config.is_empty() {
             // Four spaces make it code, whatever is in it.
             let code: String = self.config.lines().map(|line| format!("    {line}\n")).collect();
@@ -232,7 +233,8 @@ impl Hook for TensorBoard {
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Result<()> {
-        if let Some(evaluation) = &outcome.evaluation {
+        // Those of a run that goes on later are not the last ones.
+        if let Some(evaluation) = outcome.evaluation.as_ref().filter(|_| outcome.stopped != Stopped::Interrupted) {
             self.mistaken_pictures(evaluation, outcome.steps)?;
         }
         self.events.as_mut().map_or(Ok(()), EventFile::flush)
