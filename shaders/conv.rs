@@ -40,6 +40,8 @@ params! {
         pub c_x: u32,
         pub bias: u32,
         pub bias_offset: u32,
+        pub rest: u32,
+        pub rest_offset: u32,
         pub relu: u32,
     }
 }

@@ -8,7 +8,7 @@
 //
 // Generated: fn window(place: Place, s: i32) -> Step, the pixels of TERMS taps for the four results.
 //            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
-// Bindings: a, image, c, biases, sums (not used); c stands in for those that are not used.
+// Bindings: a, image, c, biases, rest and sums (not used); c stands in for those that are not used.
 //! needs: subgroups
 //! use: index unpack epilogue pixel_row
 
@@ -47,6 +47,8 @@ struct Params {
     c_x: u32,
     bias: u32, // see part/epilogue
     bias_offset: u32,
+    rest: u32,
+    rest_offset: u32,
     relu: u32,
 }
 

@@ -134,9 +134,14 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "winograd4_store",
     "winograd4_window",
     "winograd_backward",
+    "winograd_both",
     "winograd_forward",
+    "winograd_one",
+    "winograd_pair",
     "winograd_params",
     "winograd_pixel",
+    "winograd_plain",
+    "winograd_rectified",
 ];
 
 pub(crate) fn kernel(name: &str) -> Option<&'static str> {

@@ -27,6 +27,8 @@ params! {
         pub sums_offset: u32,
         pub bias: u32,
         pub bias_offset: u32,
+        pub rest: u32,
+        pub rest_offset: u32,
         pub relu: u32,
     }
 }

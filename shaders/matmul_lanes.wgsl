@@ -11,7 +11,7 @@
 //
 // ROW_SUMS: the sums of A's rows are written too: a layer's bias gradient where A is dy^T.
 //
-// Bindings: a, b, c, biases, sums; c stands in for those that are not used.
+// Bindings: a, b, c, biases, rest, sums; c stands in for those that are not used.
 //! needs: subgroups
 //! use: index chain4 unpack epilogue
 
@@ -44,6 +44,8 @@ struct Params {
     sums_offset: u32,
     bias: u32, // see part/epilogue
     bias_offset: u32,
+    rest: u32,
+    rest_offset: u32,
     relu: u32,
 }
 

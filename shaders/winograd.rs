@@ -82,6 +82,7 @@ params! {
         pub bias: u32,
         pub bias_offset: u32,
         pub relu: u32,
+        pub rectified_offset: u32,
     }
 }
 
@@ -183,22 +184,50 @@ fn gradient_kernel(tile: Tile, access: Access) -> Kernel {
     kernel.part(tile.part("winograd2_block", "winograd4_block")).part("winograd_backward")
 }
 
-/// Products, laid out as by [`input`], back to images; `bias` is the offset of one value per channel. Bindings: tiles, image,
-/// biases or image.
-pub fn output(tile: Tile, access: Access, image: &Image, pitch: usize, bias: Option<usize>, relu: bool) -> Launch {
-    let quads = tile == Tile::Four && image.size[1].is_multiple_of(4) && image.offset.is_multiple_of(4);
+/// Both: the windows, and from `positions` times `pitch` elements on the gradients, where the padding is 1. Bindings: image,
+/// tiles.
+pub fn windows_and_gradient(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
+    let params = image.params(pitch);
+    Launch::new(both_kernel(tile, access), &params, groups(params.count as usize))
+}
+
+fn both_kernel(tile: Tile, access: Access) -> Kernel {
+    let kernel = tile.stored(tile.kernel("winograd_input", access));
+    kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_both")
+}
+
+/// Whether [`output`] stores four pixels at once.
+pub fn output_quads(tile: Tile, image: &Image) -> bool {
+    tile == Tile::Four && image.size[1].is_multiple_of(4) && image.offset.is_multiple_of(4)
+}
+
+/// Products, laid out as by [`input`], back to images; `bias` is the offset of one value per channel. `rectified`, where
+/// [`output_quads`], is that of a ReLU's result, a multiple of 4: the image is its gradient. Bindings: tiles, image, biases or
+/// image, and the ReLU's result if there is one.
+pub fn output(
+    tile: Tile,
+    access: Access,
+    image: &Image,
+    pitch: usize,
+    bias: Option<usize>,
+    relu: bool,
+    rectified: Option<usize>,
+) -> Launch {
+    let quads = output_quads(tile, image);
     let params = ImageParams {
         bias: u32::from(bias.is_some()),
         bias_offset: bias.unwrap_or(0) as u32,
         relu: u32::from(relu),
+        rectified_offset: rectified.unwrap_or(0) as u32,
         count: (image.images * image.tiles[0] * image.tiles[1] * image.channels / 4) as u32,
         ..image.params(pitch)
     };
-    Launch::new(output_kernel(tile, access, quads), &params, groups(params.count as usize))
+    Launch::new(output_kernel(tile, access, quads, rectified.is_some()), &params, groups(params.count as usize))
 }
 
-fn output_kernel(tile: Tile, access: Access, quads: bool) -> Kernel {
+fn output_kernel(tile: Tile, access: Access, quads: bool, rectified: bool) -> Kernel {
     let kernel = tile.loaded(tile.kernel("winograd_output", access));
+    let kernel = kernel.part(if rectified { "winograd_rectified" } else { "winograd_plain" });
     kernel.part(tile.part("winograd2_out", "winograd4_out")).constant("OUT_QUADS", quads)
 }
 
@@ -226,11 +255,18 @@ pub fn weight(
         weight_offset: offset as u32,
         step: (pitch / 4) as u32,
     };
-    Launch::new(weight_kernel(tile, access), &params, groups(count))
+    Launch::new(weight_kernel(tile, access, "winograd_one"), &params, groups(count))
 }
 
-fn weight_kernel(tile: Tile, access: Access) -> Kernel {
-    tile.stored(tile.kernel("winograd_weight", access))
+/// Both transforms of a weight: as it is and turned, each `[inputs][outputs]` at a position. Bindings: weight, tiles, the turned
+/// weight's tiles.
+pub fn weight_pair(tile: Tile, access: Access, outputs: usize, inputs: usize, offset: usize, pitch: usize) -> Launch {
+    let one = weight(tile, access, outputs, inputs, false, offset, pitch);
+    Launch { kernel: weight_kernel(tile, access, "winograd_pair"), ..one }
+}
+
+fn weight_kernel(tile: Tile, access: Access, part: &'static str) -> Kernel {
+    tile.stored(tile.kernel("winograd_weight", access)).part(part)
 }
 
 /// Products `[outputs][inputs]` of each position's each part, `pitch` elements apart, to the gradient of a weight
@@ -272,11 +308,16 @@ pub(crate) fn variants() -> Vec<Kernel> {
             let access = Access { storage, int64 };
             // Tiles of two are never stored by fours.
             let quads: &[bool] = if tile == Tile::Two { &[false] } else { &[false, true] };
-            variants.extend(quads.iter().map(|quads| output_kernel(tile, access, *quads)));
+            variants.extend(quads.iter().map(|quads| output_kernel(tile, access, *quads, false)));
+            if tile == Tile::Four {
+                variants.push(output_kernel(tile, access, true, true));
+            }
             variants.extend([
                 input_kernel(tile, access),
                 gradient_kernel(tile, access),
-                weight_kernel(tile, access),
+                both_kernel(tile, access),
+                weight_kernel(tile, access, "winograd_one"),
+                weight_kernel(tile, access, "winograd_pair"),
                 weight_grad_kernel(tile, access),
             ]);
         }

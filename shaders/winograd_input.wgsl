@@ -1,11 +1,16 @@
 // Winograd's transform of an image, channels in fours: TILE * TILE matrices, a row for each tile, a column for each channel.
 //
-// GRADIENT false: the windows of the results, B^T x B. true: the results' gradients themselves, A dy A^T.
+// Of what: the windows of the results, B^T x B (part winograd_forward), the results' gradients themselves, A dy A^T
+// (winograd_backward), or both.
 // Bindings: image, tiles.
 //! use: index winograd_params winograd_pixel
 
 @group(0) @binding(0) var<storage, read_write> image: array<T>;
 @group(0) @binding(1) var<storage, read_write> tiles: array<TileQuad>;
+
+fn put(at: u32, quad: TileQuad) {
+    tiles[at] = quad;
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -17,5 +22,5 @@ fn main(
     if (index >= params.count) {
         return;
     }
-    store_tile(index, params.step, transformed(index));
+    transform(index, params.step);
 }

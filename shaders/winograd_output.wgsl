@@ -1,7 +1,7 @@
 // Winograd's transform back to an image, A^T m A, with bias and activation.
 //
-// OUT_QUADS: four pixels of a row can be stored at once.
-// Bindings: tiles, image, biases (the same as image where params.bias is 0).
+// OUT_QUADS: four pixels of a row can be stored at once. The part winograd_rectified, for quads only, is the gradient of a ReLU.
+// Bindings: tiles, image, biases (the same as image where params.bias is 0), with winograd_rectified the ReLU's result.
 //! use: index winograd_params
 
 @group(0) @binding(0) var<storage, read_write> tiles: array<TileQuad>;
@@ -20,7 +20,7 @@ fn load_position(at: u32) -> vec4<f32> {
 }
 
 fn store_row(at: u32, count: u32, row: vec4<f32>) {
-    let stored = vec4<T>(row);
+    let stored = vec4<T>(passed(at, row));
     if (OUT_QUADS) {
         image[at / 4u] = stored;
         return;

@@ -1,8 +1,8 @@
 // Winograd's transform of a 3x3 kernel, G g G^T: TILE * TILE matrices of the product's inner channels by its columns.
 //
 // Forward, the inner channels are the input's and the columns the output's; for the data gradient it is the other way round,
-// and the kernel is turned by half a circle.
-// Bindings: weight, tiles.
+// and the kernel is turned by half a circle. The part winograd_pair stores both transforms, for both passes.
+// Bindings: weight, tiles, with winograd_pair the turned kernel's tiles.
 //! use: index
 
 @group(0) @binding(0) var<storage, read_write> weight: array<T>;
@@ -43,5 +43,5 @@ fn main(
     let column = 4u * (index - inner * params.quads);
     let base = params.weight_offset + inner * params.inner_step + column * params.column_step;
     let weights = Weights(weights_line(base, 0u), weights_line(base, 1u), weights_line(base, 2u));
-    store_tile(index, params.step, weight_tile(weights));
+    transform(index, weights);
 }

@@ -1,10 +1,10 @@
 // Writes a tile's 16 positions, `step` apart.
 
 fn store_line(at: u32, step: u32, line: Line) {
-    tiles[at] = tile_quad(line.a);
-    tiles[at + step] = tile_quad(line.b);
-    tiles[at + 2u * step] = tile_quad(line.c);
-    tiles[at + 3u * step] = tile_quad(line.d);
+    put(at, tile_quad(line.a));
+    put(at + step, tile_quad(line.b));
+    put(at + 2u * step, tile_quad(line.c));
+    put(at + 3u * step, tile_quad(line.d));
 }
 
 fn store_tile(at: u32, step: u32, tile: Tile) {

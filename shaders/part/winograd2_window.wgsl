@@ -17,3 +17,7 @@ fn window(place: Place) -> Tile {
         window_line(place, 3),
     );
 }
+
+fn middle(tile: Tile) -> Out {
+    return Out(OutLine(tile.b.b, tile.b.c), OutLine(tile.c.b, tile.c.c));
+}

@@ -1,12 +1,12 @@
 // Writes a tile's 36 positions, `step` apart.
 
 fn store_line(at: u32, step: u32, line: Line) {
-    tiles[at] = tile_quad(line.a);
-    tiles[at + step] = tile_quad(line.b);
-    tiles[at + 2u * step] = tile_quad(line.c);
-    tiles[at + 3u * step] = tile_quad(line.d);
-    tiles[at + 4u * step] = tile_quad(line.e);
-    tiles[at + 5u * step] = tile_quad(line.f);
+    put(at, tile_quad(line.a));
+    put(at + step, tile_quad(line.b));
+    put(at + 2u * step, tile_quad(line.c));
+    put(at + 3u * step, tile_quad(line.d));
+    put(at + 4u * step, tile_quad(line.e));
+    put(at + 5u * step, tile_quad(line.f));
 }
 
 fn store_tile(at: u32, step: u32, tile: Tile) {

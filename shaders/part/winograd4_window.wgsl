@@ -21,3 +21,11 @@ fn window(place: Place) -> Tile {
         window_line(place, 5),
     );
 }
+
+fn middle_line(line: Line) -> OutLine {
+    return OutLine(line.b, line.c, line.d, line.e);
+}
+
+fn middle(tile: Tile) -> Out {
+    return Out(middle_line(tile.b), middle_line(tile.c), middle_line(tile.d), middle_line(tile.e));
+}

@@ -15,4 +15,5 @@ struct Params {
     bias: u32, // 1 if there is one
     bias_offset: u32,
     relu: u32,
+    rectified_offset: u32, // a multiple of 4
 }

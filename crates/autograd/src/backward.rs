@@ -53,7 +53,9 @@ impl Var {
         if self.numel() != 1 {
             return Err(Error::NotScalar { shape: *self.shape() });
         }
-        self.walk(Tensor::ones(self.device(), *self.shape(), self.dtype())?)
+        // Written, not computed: a launch less.
+        let one = Tensor::from_slice(self.device(), *self.shape(), &[1.0f32])?.to_dtype(self.dtype())?;
+        self.walk(one)
     }
 
     /// As [`Var::backward`], from a value of any shape: the gradients of `sum(self * dy)`.
@@ -77,6 +79,7 @@ impl Var {
     }
 
     fn walk(&self, dy: Tensor) -> Result<Gradients> {
+        self.used();
         let device = self.device();
         let mut gradients = Gradients::new(self.tape().id());
         let Some(last) = self.node() else { return Err(Error::Constant) };

@@ -29,6 +29,7 @@ mod error;
 mod gradcheck;
 mod gradients;
 mod ops;
+mod rectifier;
 mod saved;
 mod tape;
 mod var;

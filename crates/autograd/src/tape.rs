@@ -242,6 +242,7 @@ impl Tape {
         if let Some(input) = inputs.iter().position(|var| var.wants_gradient() && !var.dtype().is_float()) {
             return Err(Error::NotFloat { op, input, dtype: inputs[input].dtype() });
         }
+        inputs.iter().for_each(|input| input.used());
         let node = Node {
             op,
             scope: self.0.watch.layer().or_else(|| output.device().current_scope()),

@@ -5,6 +5,7 @@ use std::fmt;
 use kiln_tensor::{DType, Device, Element, Shape, Tensor};
 
 use crate::error::Result;
+use crate::rectifier::Rectifier;
 use crate::tape::Tape;
 
 /// A tensor and its place on a [`Tape`].
@@ -19,11 +20,13 @@ pub struct Var {
     node: Option<usize>,
     // On a traced tape, the op that computed it.
     traced: Option<usize>,
+    // The ReLU at the end of the op that computed it.
+    rectifier: Option<Rectifier>,
 }
 
 impl Var {
     pub(crate) fn new(tape: Tape, tensor: Tensor, node: Option<usize>) -> Var {
-        Var { tape, tensor, node, traced: None }
+        Var { tape, tensor, node, traced: None, rectifier: None }
     }
 
     pub(crate) fn traced(&self) -> Option<usize> {
@@ -37,6 +40,23 @@ impl Var {
 
     pub(crate) fn node(&self) -> Option<usize> {
         self.node
+    }
+
+    /// The same, where a gradient flows back through the ReLU that it ended with.
+    pub(crate) fn rectified_by(mut self, rectifier: Option<Rectifier>) -> Var {
+        self.rectifier = rectifier.filter(|_| self.wants_gradient());
+        self
+    }
+
+    /// It is read: by an op, or as the start of a backward.
+    pub(crate) fn used(&self) {
+        self.rectifier.iter().for_each(Rectifier::used);
+    }
+
+    /// Whether the op that reads it next is to pass on the gradient before its ReLU, which that op does if `able`.
+    pub(crate) fn passed_by(&self, able: bool) -> bool {
+        let rectifier = self.rectifier.as_ref().filter(|_| able);
+        rectifier.inspect(|rectifier| rectifier.passed()).is_some()
     }
 
     /// Its value.

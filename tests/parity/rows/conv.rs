@@ -1,7 +1,8 @@
 //! Convolution and its two gradients.
 
 use kiln_tensor::ops::conv::{
-    Conv2dOptions, conv2d_input_grad, conv2d_relu, conv2d_weight_bias_grad, conv2d_weight_grad,
+    Conv2dOptions, conv2d_grads, conv2d_input_grad, conv2d_keeping, conv2d_relu, conv2d_weight_bias_grad,
+    conv2d_weight_grad,
 };
 use kiln_tensor::{DType, Tensor};
 
@@ -17,7 +18,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![forward(), forward_relu(), input_grad(), weight_grad(), weight_bias_grad()]
+    vec![forward(), forward_relu(), keeping(), input_grad(), weight_grad(), weight_bias_grad(), grads()]
 }
 
 fn options(conv: Conv2d) -> Conv2dOptions {
@@ -385,4 +386,121 @@ fn weight_bias_grad() -> Row {
         }),
     ]);
     Row { name: "conv::conv2d_weight_bias_grad", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
+}
+
+/// Problems whose gradients can share their work, and some others: what they call is in the rows above.
+fn sharing(mut make: impl FnMut(&Problem, DType) -> Vec<Case>) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (i, problem) in problems().iter().enumerate() {
+        let fours = problem.w[0] % 4 == 0 && problem.w[1] % 4 == 0 && problem.w[2..] == [3, 3];
+        if fours || i % 16 == 2 {
+            cases.extend(make(problem, F32));
+        }
+        if fours && problem.layout == Offset {
+            cases.extend(make(problem, F16));
+        }
+    }
+    cases
+}
+
+fn keeping() -> Row {
+    let cases = sharing(|problem, dtype| {
+        let inputs = [&problem.x, &problem.w, &problem.w[..1].to_vec()].map(|shape| problem.input(shape, dtype));
+        let conv = problem.conv;
+        let case = Case::new(
+            problem.label(dtype),
+            inputs.to_vec(),
+            move |x: &[Tensor]| Ok(conv2d_keeping(&x[0], &x[1], Some(&x[2]), true, &options(conv))?.0),
+            move |x| {
+                let terms = x[1].shape[1..].iter().product::<usize>() + 1;
+                rectified(joined(|x| conv::conv2d(&x[0], &x[1], x.get(2), conv), x, terms))
+            },
+        );
+        vec![problem.finish(case, dtype)]
+    });
+    let wrong = Wrongs::Calls(vec![
+        wrong("conv2d: stride [0, 1], dilation [1, 1], groups 1; each must be at least 1", |d| {
+            let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 3, 3], F32)?);
+            let options = Conv2dOptions { stride: [0, 1], ..Default::default() };
+            Ok(conv2d_keeping(&x, &w, None, false, &options)?.0)
+        }),
+        wrong(
+            "conv2d_relu: bias has shape [3], weight [6, 3, 5, 5]; needs a bias of [6], one value per output channel",
+            |d| {
+                let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], F32)?);
+                let bias = zeros(d, &[3], F32)?;
+                Ok(conv2d_keeping(&x, &w, Some(&bias), true, &Conv2dOptions::default())?.0)
+            },
+        ),
+    ]);
+    Row { name: "conv::conv2d_keeping", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
+}
+
+/// The gradient of the input, before a ReLU of which it is the result, and the other two, one after the other: each with and
+/// without what the forward pass left.
+fn grads() -> Row {
+    let cases = sharing(|problem, dtype| {
+        let inputs = [&problem.x, &problem.w, &problem.output()].map(|shape| problem.input(shape, dtype)).to_vec();
+        let (conv, shape) = (problem.conv, problem.w.clone());
+        let kept = move |x: &[Tensor], keep: bool| match keep {
+            true => Ok(conv2d_keeping(&x[0], &x[1], None, false, &options(conv))?.1),
+            false => kiln_tensor::Result::Ok(Default::default()),
+        };
+        let mut cases = Vec::new();
+        for keep in [false, true] {
+            let dx = Case::new(
+                format!("dx, kept: {keep}, {}", problem.label(dtype)),
+                inputs.clone(),
+                move |x: &[Tensor]| {
+                    let (dx, _, db) = conv2d_grads(&x[0], &x[1], &x[2], &kept(x, keep)?, keep, keep, &options(conv))?;
+                    assert_eq!(db.is_some(), keep);
+                    Ok(dx)
+                },
+                move |x| {
+                    let terms = x[1].shape[0] / conv.groups * x[1].shape[2] * x[1].shape[3];
+                    let dx = |y: &[Array]| conv::conv2d_input_grad(&y[2], &y[1], &x[0].shape, conv);
+                    let expected = joined(dx, x, terms);
+                    let passed = expected.value.zip(&x[0], |dx, x| if x > 0.0 || !keep { dx } else { 0.0 });
+                    Expected { value: passed, ..expected }
+                },
+            );
+            let shape = shape.clone();
+            let dw = Case::new(
+                format!("dw and db, kept: {keep}, {}", problem.label(dtype)),
+                inputs.clone(),
+                move |x: &[Tensor]| {
+                    let (_, dw, db) = conv2d_grads(&x[0], &x[1], &x[2], &kept(x, keep)?, true, false, &options(conv))?;
+                    Tensor::cat(&[&dw.flatten(0, 3)?, &db.unwrap()], 0)
+                },
+                move |x| {
+                    let terms = x[2].shape[0] * x[2].shape[2] * x[2].shape[3];
+                    let both = |x: &[Array]| {
+                        let dw = conv::conv2d_weight_grad(&x[0], &x[2], &shape, conv);
+                        movement::cat(&[&movement::flatten(&dw, 0, 3), &reduce::sum(&x[2], &[0, 2, 3], false)], 0)
+                    };
+                    joined(both, x, terms)
+                },
+            );
+            cases.extend([dx, dw].map(|case| problem.finish(case, dtype)));
+        }
+        cases
+    });
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "conv2d_grads: dy has shape [2, 6, 4, 4]; an input of [1, 3, 8, 8] with weight [6, 3, 5, 5] gives [1, 6, 4, 4]: pass \
+             a gradient of that shape",
+            |d| {
+                let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], F32)?);
+                let dy = zeros(d, &[2, 6, 4, 4], F32)?;
+                let options = Conv2dOptions::default();
+                Ok(conv2d_grads(&x, &w, &dy, &Default::default(), false, false, &options)?.0)
+            },
+        ),
+        wrong("conv2d_grads: input is f32, dy is i32; needs one type: convert one by to_dtype", |d| {
+            let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], F32)?);
+            let dy = zeros(d, &[1, 6, 4, 4], I32)?;
+            Ok(conv2d_grads(&x, &w, &dy, &Default::default(), false, false, &Conv2dOptions::default())?.0)
+        }),
+    ]);
+    Row { name: "conv::conv2d_grads", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
 }

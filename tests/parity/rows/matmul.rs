@@ -13,7 +13,7 @@ use DType::{F16, F32, I32};
 use Layout::{Contiguous, Offset, Tail, Transposed};
 
 pub fn rows() -> Vec<Row> {
-    vec![matmul(), linear(), linear_relu(), linear_weight_bias_grad()]
+    vec![matmul(), addmm(), linear(), linear_relu(), linear_input_grad(), linear_weight_bias_grad()]
 }
 
 /// As `Tensor::matmul`: a vector on the left is a row, on the right a column, and that axis is dropped.
@@ -114,6 +114,50 @@ fn matmul() -> Row {
         }),
     ]);
     Row { name: "matmul", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
+
+fn addmm() -> Row {
+    // The added tensor, rows, the sum's terms, columns.
+    let all: [(&'static [usize], [usize; 3]); 9] = [
+        (&[1, 1], [1, 1, 1]),
+        (&[63, 64], [63, 65, 64]),
+        (&[64, 36], [64, 64, 36]),
+        (&[20], [16, 120, 20]),
+        (&[7, 1], [7, 8, 21]),
+        (&[], [33, 12, 16]),
+        (&[8, 16], [8, 1200, 16]),
+        (&[0, 3], [0, 5, 3]),
+        (&[4, 3], [4, 0, 3]),
+    ];
+    let mut cases = Vec::new();
+    for (added, [m, k, n]) in all {
+        let of = |shape: &[usize]| input(shape, Domain::Within(-1.0, 1.0));
+        let (tensors, vars) = both!(x => x[0].addmm(&x[1], &x[2]));
+        let compute = move |x: &[Array]| product(&x[1], &x[2]).zip(&x[0].expand(&[m, n]), |p, a| p + a);
+        let case = Case::new(
+            format!("{added:?} and {m}x{k} by {k}x{n}"),
+            vec![of(added), of(&[m, k]), of(&[k, n])],
+            tensors,
+            move |x| {
+                let magnitude = compute(&x.iter().map(Array::abs).collect::<Vec<_>>());
+                Expected::joined(compute(x), magnitude, k + 1)
+            },
+        );
+        cases.push(case.differentiable(vars));
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong("addmm: shapes [2, 3] and [3]; needs two matrices: take matmul for batches and vectors", |d| {
+            zeros(d, &[2, 2], F32)?.addmm(&zeros(d, &[2, 3], F32)?, &zeros(d, &[3], F32)?)
+        }),
+        wrong(
+            "addmm: shapes [2, 3] and [2, 3]: 3 columns on the left, 2 rows on the right; needs as many: transpose one side",
+            |d| zeros(d, &[2, 3], F32)?.addmm(&zeros(d, &[2, 3], F32)?, &zeros(d, &[2, 3], F32)?),
+        ),
+        wrong("addmm: f32 on the left, i32 on the right; needs one type: convert one by to_dtype", |d| {
+            zeros(d, &[2, 2], F32)?.addmm(&zeros(d, &[2, 3], F32)?, &zeros(d, &[3, 2], I32)?)
+        }),
+    ]);
+    Row { name: "addmm", class: Class::Dot, gradient: LINEAR, cases, wrong }
 }
 
 fn linear() -> Row {
@@ -224,6 +268,58 @@ fn linear_relu() -> Row {
         }),
     ]);
     Row { name: "linear_relu", class: Class::Dot, gradient: LINEAR, cases, wrong }
+}
+
+/// The gradient of a fully connected layer's input, and the same before a ReLU of which the input is the result.
+fn linear_input_grad() -> Row {
+    let all: [(&'static [usize], usize, usize); 7] = [
+        (&[1], 1, 1),
+        (&[], 5, 7),
+        (&[64], 65, 63),
+        (&[16], 120, 84),
+        (&[2, 6], 8, 20),
+        (&[0], 5, 4),
+        (&[4], 16, 1200),
+    ];
+    let mut cases = Vec::new();
+    for (i, (rows, inputs, outputs)) in all.into_iter().enumerate() {
+        for dtype in [F32, F16] {
+            if dtype == F16 && i != 3 {
+                continue;
+            }
+            for rectified in [false, true] {
+                let of = |shape: &[usize]| input(shape, Domain::Within(-1.0, 1.0)).dtype(dtype);
+                let lines = |columns: usize| of(&[rows, &[columns]].concat());
+                let case = Case::new(
+                    format!("{rows:?} rows, {inputs} to {outputs}, rectified: {rectified} {dtype}"),
+                    vec![lines(outputs), of(&[outputs, inputs]), lines(inputs)],
+                    move |x: &[Tensor]| matmul::linear_input_grad(&x[0], &x[1], rectified.then_some(&x[2])),
+                    move |x| {
+                        let dx = |x: &[Array]| product(&x[0], &x[1]);
+                        let magnitude = dx(&x.iter().map(Array::abs).collect::<Vec<_>>());
+                        let passed = dx(x).zip(&x[2], |dx, x| if x > 0.0 || !rectified { dx } else { 0.0 });
+                        Expected::joined(passed, magnitude, outputs)
+                    },
+                );
+                cases.push(case.gives(dtype));
+            }
+        }
+    }
+    let wrong = Wrongs::Calls(vec![
+        wrong(
+            "linear_input_grad: dy has shape [3, 5] of f32, weight [5, 4], the input [3, 3] of f32; needs [.., out_features], \
+             [out_features, in_features] and [.., in_features] of one type, with the same leading axes",
+            |d| {
+                let x = zeros(d, &[3, 3], F32)?;
+                matmul::linear_input_grad(&zeros(d, &[3, 5], F32)?, &zeros(d, &[5, 4], F32)?, Some(&x))
+            },
+        ),
+        wrong("linear_input_grad: f32 on the left, i32 on the right; needs one type: convert one by to_dtype", |d| {
+            let x = zeros(d, &[3, 4], F32)?;
+            matmul::linear_input_grad(&zeros(d, &[3, 5], F32)?, &zeros(d, &[5, 4], I32)?, Some(&x))
+        }),
+    ]);
+    Row { name: "matmul::linear_input_grad", class: Class::Dot, gradient: NO_GRADIENT, cases, wrong }
 }
 
 /// The gradients of a fully connected layer's weight and bias, one after the other.

@@ -1,13 +1,12 @@
 //! Convolution.
 
-use kiln_tensor::Tensor;
 use kiln_tensor::ops::conv::{
-    Conv2dOptions, conv2d_input_grad, conv2d_relu, conv2d_weight_bias_grad, conv2d_weight_grad,
+    Conv2dKept, Conv2dOptions, conv2d_grads, conv2d_input_grad, conv2d_keeping, conv2d_relu, conv2d_weight_bias_grad,
+    conv2d_weight_grad,
 };
-use kiln_tensor::ops::pointwise::gradient::relu_grad;
 
 use crate::error::Result;
-use crate::saved::Saved;
+use crate::rectifier::Rectifier;
 use crate::tape::Gradient;
 use crate::var::Var;
 
@@ -36,8 +35,7 @@ impl Var {
     /// # Errors
     /// As [`Tensor::conv2d`](kiln_tensor::Tensor::conv2d); [`Error::TwoTapes`](crate::Error::TwoTapes).
     pub fn conv2d(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
-        let y = self.tensor().conv2d(weight.tensor(), bias.map(Var::tensor), options)?;
-        self.record_conv2d("conv2d", weight, bias, options, y, None)
+        self.convolve("conv2d", weight, bias, false, options)
     }
 
     /// ReLU of [`Var::conv2d`], in the launches of the convolution:
@@ -46,30 +44,44 @@ impl Var {
     /// # Errors
     /// As [`Var::conv2d`].
     pub fn conv2d_relu(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
-        let y = conv2d_relu(self.tensor(), weight.tensor(), bias.map(Var::tensor), options)?;
-        let saved = Saved::new(&y);
-        self.record_conv2d("conv2d_relu", weight, bias, options, y, Some(saved))
+        self.convolve("conv2d_relu", weight, bias, true, options)
     }
 
-    /// Records a convolution, followed by a ReLU whose result was saved if there was one.
-    fn record_conv2d(
+    fn convolve(
         &self,
         op: &'static str,
         weight: &Var,
         bias: Option<&Var>,
+        relu: bool,
         options: &Conv2dOptions,
-        y: Tensor,
-        rectified: Option<Saved>,
     ) -> Result<Var> {
+        let (input, kernel, added) = (self.tensor(), weight.tensor(), bias.map(Var::tensor));
+        // Where both gradients will be computed, transforms of the forward pass serve them.
+        let both = self.wants_gradient() && weight.wants_gradient();
+        let (y, kept) = match (both, relu) {
+            (true, _) => conv2d_keeping(input, kernel, added, relu, options)?,
+            (false, true) => (conv2d_relu(input, kernel, added, options)?, Conv2dKept::default()),
+            (false, false) => (input.conv2d(kernel, added, options)?, Conv2dKept::default()),
+        };
         let (input_shape, weight_shape, options) = (*self.shape(), *weight.shape(), *options);
         let (x, w) = self.saved_crosswise(weight);
+        let rectifier = Rectifier::when(relu, &y);
+        let before = self.passed_by(both);
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
-        self.tape().record(op, &inputs, y, move |dy, wants| {
-            let dy = &rectify_grad(rectified, dy)?;
+        let ours = rectifier.clone();
+        let y = self.tape().record(op, &inputs, y, move |dy, wants| {
+            let dy = &Rectifier::before(ours.as_ref(), dy)?;
+            let db_wanted = wants.get(2).copied();
+            if both {
+                let db = db_wanted == Some(true);
+                let (dx, dw, db) = conv2d_grads(x.get()?, w.get()?, dy, &kept, db, before, &options)?;
+                let db = db_wanted.map(|_| db.map_or(Gradient::Zero, Gradient::Tensor));
+                return Ok([Gradient::Tensor(dx), Gradient::Tensor(dw)].into_iter().chain(db).collect());
+            }
             let dx = Gradient::when(wants[0], || Ok(conv2d_input_grad(dy, w.get()?, input_shape, &options)?))?;
             let mut gradients = vec![dx];
-            match wants.get(2) {
+            match db_wanted {
                 Some(true) if wants[1] => {
                     let (dw, db) = conv2d_weight_bias_grad(x.get()?, dy, weight_shape, &options)?;
                     gradients.extend([dw, db].map(Gradient::Tensor));
@@ -77,20 +89,13 @@ impl Var {
                 db => {
                     let dw = || Ok(conv2d_weight_grad(x.get()?, dy, weight_shape, &options)?);
                     gradients.push(Gradient::when(wants[1], dw)?);
-                    if let Some(&wanted) = db {
+                    if let Some(wanted) = db {
                         gradients.push(Gradient::when(wanted, || Ok(dy.sum(&[0, 2, 3], false)?))?);
                     }
                 }
             }
             Ok(gradients)
-        })
-    }
-}
-
-/// The gradient before a ReLU whose result was saved; `dy` itself where there was none.
-pub(super) fn rectify_grad(rectified: Option<Saved>, dy: &Tensor) -> Result<Tensor> {
-    match rectified {
-        Some(y) => Ok(relu_grad(y.get()?, dy)?),
-        None => Ok(dy.clone()),
+        })?;
+        Ok(y.rectified_by(rectifier))
     }
 }

@@ -1,11 +1,10 @@
 //! Matrix products.
 
 use kiln_tensor::Tensor;
-use kiln_tensor::ops::matmul::{linear_relu, linear_weight_bias_grad};
-
-use super::conv::rectify_grad;
+use kiln_tensor::ops::matmul::{linear_input_grad, linear_relu, linear_weight_bias_grad};
 
 use crate::error::Result;
+use crate::rectifier::Rectifier;
 use crate::saved::Saved;
 use crate::tape::Gradient;
 use crate::var::Var;
@@ -47,6 +46,23 @@ impl Var {
         )
     }
 
+    /// The matrix product of `a [m, k]` and `b [k, n]`, added to this: [`Tensor::addmm`]. Its gradient is `dy`, summed down to its
+    /// shape; `da = dy b^T`, `db = a^T dy`.
+    ///
+    /// # Errors
+    /// As [`Tensor::addmm`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
+    pub fn addmm(&self, a: &Var, b: &Var) -> Result<Var> {
+        let y = self.tensor().addmm(a.tensor(), b.tensor())?;
+        let (left, right) = a.saved_crosswise(b);
+        self.tape().record("addmm", &[self, a, b], y, move |dy, wants| {
+            Ok(vec![
+                Gradient::when(wants[0], || Ok(dy.clone()))?,
+                Gradient::when(wants[1], || Ok(dy.matmul(&right.get()?.t()?)?))?,
+                Gradient::when(wants[2], || Ok(left.get()?.t()?.matmul(dy)?))?,
+            ])
+        })
+    }
+
     /// A fully connected layer, `y = x w^T + b`: [`Tensor::linear`], with `x` of shape `[.., in]`, the weight `[out,
     /// in]` and the bias `[out]`. `dx = dy w`, `dw = dy^T x`, `db` is the sum of `dy` over all but the last axis.
     ///
@@ -69,7 +85,7 @@ impl Var {
     /// As [`Tensor::linear`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
     pub fn linear(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let y = self.tensor().linear(weight.tensor(), bias.map(Var::tensor))?;
-        self.record_linear("linear", weight, bias, y, None)
+        self.record_linear("linear", weight, bias, y, false)
     }
 
     /// ReLU of [`Var::linear`], in one launch: [`linear_relu`]. `dy` counts where the result is above 0.
@@ -78,25 +94,22 @@ impl Var {
     /// As [`Var::linear`].
     pub fn linear_relu(&self, weight: &Var, bias: Option<&Var>) -> Result<Var> {
         let y = linear_relu(self.tensor(), weight.tensor(), bias.map(Var::tensor))?;
-        let saved = Saved::new(&y);
-        self.record_linear("linear_relu", weight, bias, y, Some(saved))
+        self.record_linear("linear_relu", weight, bias, y, true)
     }
 
-    /// Records a fully connected layer, followed by a ReLU whose result was saved if there was one.
-    fn record_linear(
-        &self,
-        op: &'static str,
-        weight: &Var,
-        bias: Option<&Var>,
-        y: Tensor,
-        rectified: Option<Saved>,
-    ) -> Result<Var> {
+    /// Records a fully connected layer, whether followed by a ReLU.
+    fn record_linear(&self, op: &'static str, weight: &Var, bias: Option<&Var>, y: Tensor, relu: bool) -> Result<Var> {
         let (x, w) = self.saved_crosswise(weight);
+        let rectifier = Rectifier::when(relu, &y);
+        let before = self.passed_by(weight.wants_gradient());
+        let ours = rectifier.clone();
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
-        self.tape().record(op, &inputs, y, move |dy, wants| {
-            let dy = &rectify_grad(rectified, dy)?;
-            let mut gradients = vec![Gradient::when(wants[0], || Ok(dy.matmul(w.get()?)?))?];
+        let y = self.tape().record(op, &inputs, y, move |dy, wants| {
+            let dy = &Rectifier::before(ours.as_ref(), dy)?;
+            let rectified = if before { Some(x.get()?) } else { None };
+            let dx = || Ok(linear_input_grad(dy, w.get()?, rectified)?);
+            let mut gradients = vec![Gradient::when(wants[0], dx)?];
             match wants.get(2) {
                 Some(true) if wants[1] => {
                     let (dw, db) = linear_weight_bias_grad(x.get()?, dy)?;
@@ -111,7 +124,8 @@ impl Var {
                 }
             }
             Ok(gradients)
-        })
+        })?;
+        Ok(y.rectified_by(rectifier))
     }
 
     /// What the rules of a product read: each the other side.

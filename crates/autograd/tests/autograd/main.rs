@@ -4,6 +4,7 @@
 
 mod errors;
 mod memory;
+mod rectifier;
 mod rules;
 mod walk;
 

@@ -65,7 +65,10 @@ fn a_folder_of_idx_files_is_trained_on_and_profiled() {
         assert!(err(&output).contains("has no timestamp queries"), "{}", err(&output));
         return;
     }
-    assert!(said.contains("features.0 ") && said.contains("optimizer ") && said.contains("backward "), "{said}");
+    assert!(
+        said.contains("features.0 ") && said.contains("optimizer ") && said.contains("backward.features.0 "),
+        "{said}"
+    );
     let trace: Value = serde_json::from_str(&fs::read_to_string(run.join("trace.json")).unwrap()).unwrap();
     assert!(trace["traceEvents"].as_array().unwrap().len() > 100);
     assert_eq!(metrics(&run).len(), 3);

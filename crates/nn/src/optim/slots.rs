@@ -1,4 +1,4 @@
-//! What optimizers share: the parameters in order, the steps that each has made, and the flat tensors of their state.
+//! What optimizers share: the parameters, small ones first, the steps that each has made, and the flat tensors of their state.
 
 use kiln_autograd::Gradients;
 use kiln_tensor::ops::optim::{Update, state_len};
@@ -29,6 +29,9 @@ struct Slot {
     offset: usize,
 }
 
+/// Elements of a parameter that adds little to a launch.
+const SMALL: usize = 1 << 16;
+
 impl Slot {
     /// Elements of the flat tensors that are its own, with the padding.
     fn share(&self) -> usize {
@@ -55,7 +58,10 @@ impl Slots {
     pub(crate) fn new(optimizer: &'static str, parameters: Parameters, states: &'static [&'static str]) -> Slots {
         let mut offset = 0;
         let mut list = Vec::new();
-        for (name, parameter) in parameters.unique() {
+        // Small ones side by side: many of them fit into a launch.
+        let (small, large): (Vec<_>, Vec<_>) =
+            parameters.unique().into_iter().partition(|(_, parameter)| parameter.numel() <= SMALL);
+        for (name, parameter) in small.into_iter().chain(large) {
             let slot = Slot { name, parameter, steps: 0, offset };
             offset += slot.share();
             list.push(slot);

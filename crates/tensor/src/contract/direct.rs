@@ -200,6 +200,6 @@ fn launch(params: ConvParams, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>
     let quads = params.c_x == 1 && four.iter().all(|size| size.is_multiple_of(4));
     let launch = conv::forward(&params, quads, x.dtype() == DType::F16, plan::tile_rows(x.device()));
     let bias = bias.map_or(c.binding, |bias| bias.binding);
-    let bindings = [a.binding, image.binding, c.binding, bias, c.binding];
+    let bindings = [a.binding, image.binding, c.binding, bias, c.binding, c.binding];
     launch_planned(x.device(), &launch, &bindings)
 }

@@ -1,7 +1,7 @@
 //! The contraction engine: the products behind matrix multiplication and convolution in all directions.
 //!
-//! [`tiles`] takes any problem on any adapter. The others are faster where they apply: [`product`] for dense products, [`one_by_one`] and [`direct`]
-//! for convolutions on processors, [`winograd`] for 3x3 kernels of stride 1, and [`cooperative`] for adapters with matrix units.
+//! [`tiles`] takes any problem on any adapter. The others are faster where they apply: [`product`] for dense products,
+//! [`one_by_one`] and [`direct`] for convolutions on processors, [`winograd`] for 3x3 kernels of stride 1, and [`cooperative`] for adapters with matrix units.
 //! Which of them runs is [`plan`](crate::plan)'s to say; how they cut their work follows from sizes, adapter class and limits.
 
 pub(crate) mod cooperative;

@@ -90,6 +90,7 @@ impl OneByOne {
             a_strides: Strides { batch: 0, index: row, k: column },
             b_strides: Strides { batch: k * pixels, index, k: along },
             bias: bias.map(|bias| (bias, Bias::Row)),
+            rest: None,
             relu,
         };
         product.quads().map(|quads| Ok(product.by_quads(quads, false)?.0)).transpose()
@@ -144,6 +145,7 @@ impl OneByOne {
             a_strides: strides(self.outputs),
             b_strides: strides(self.inputs),
             bias: None,
+            rest: None,
             relu: false,
         };
         let Some(quads) = product.quads() else { return Ok(None) };

@@ -8,6 +8,7 @@ use super::{cooperative, lanes, splits};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::launch_planned;
+use crate::ops::pointwise::gradient::relu_grad;
 use crate::plan::{self, Algorithm};
 use crate::tensor::Tensor;
 
@@ -27,7 +28,39 @@ impl Strides {
     }
 }
 
-/// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, plus a bias, and then, if `relu`, no less than 0.
+/// What becomes of a product's results together with another tensor, which is dense and of their shape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rest<'a> {
+    /// They are added to it.
+    Added(&'a Tensor),
+    /// It is the result of a ReLU, and they are its gradient: what passes is the gradient before the ReLU.
+    Rectified(&'a Tensor),
+}
+
+impl<'a> Rest<'a> {
+    fn tensor(self) -> &'a Tensor {
+        match self {
+            Rest::Added(tensor) | Rest::Rectified(tensor) => tensor,
+        }
+    }
+
+    /// Whether the kernel can read it as it writes C.
+    fn reached(self, quads: Quads) -> bool {
+        !quads.c || self.tensor().window().offset.is_multiple_of(4)
+    }
+
+    /// The same as an op of its own.
+    fn apply(self, product: &Tensor) -> Result<Tensor> {
+        let like = |tensor: &Tensor| tensor.reshape(*product.shape());
+        match self {
+            Rest::Added(tensor) => product.add(&like(tensor)?),
+            Rest::Rectified(result) => relu_grad(&like(result)?, product),
+        }
+    }
+}
+
+/// `C[z][m][n] = sum over k of A[z][m][k] B[z][k][n]`, plus a bias, with the rest, and then, if `relu`, no less than 0. There is
+/// no rest together with a ReLU.
 pub(crate) struct Product<'a> {
     pub(crate) op: &'static str,
     pub(crate) a: &'a Tensor,
@@ -39,6 +72,7 @@ pub(crate) struct Product<'a> {
     pub(crate) a_strides: Strides,
     pub(crate) b_strides: Strides,
     pub(crate) bias: Option<(&'a Tensor, Bias)>,
+    pub(crate) rest: Option<Rest<'a>>,
     pub(crate) relu: bool,
 }
 
@@ -89,6 +123,7 @@ impl Product<'_> {
     fn run(&self, quads: Quads, out: &Tensor, sums: Option<&Tensor>, splits: u32, pitch: usize) -> Result<()> {
         let (a, b, c) = (self.a.window(), self.b.window(), out.window());
         let bias = self.bias.map(|(bias, axis)| (bias.window(), axis));
+        let rest = self.rest.map(|rest| rest.tensor().window());
         let sums = sums.map(Tensor::window);
         let params = MatmulParams {
             m: self.m as u32,
@@ -111,6 +146,12 @@ impl Product<'_> {
             sums_offset: sums.map_or(0, |window| window.offset),
             bias: bias.map_or(0, |(_, axis)| axis as u32),
             bias_offset: bias.map_or(0, |(window, _)| window.offset),
+            rest: match self.rest {
+                None => 0,
+                Some(Rest::Added(_)) => 1,
+                Some(Rest::Rectified(_)) => 2,
+            },
+            rest_offset: rest.map_or(0, |window| window.offset),
             relu: u32::from(self.relu),
         };
         let [f16, f16_result] = [self.a, out].map(|tensor| tensor.dtype() == DType::F16);
@@ -121,6 +162,7 @@ impl Product<'_> {
             b.binding,
             c.binding,
             bias.map_or(c.binding, |(window, _)| window.binding),
+            rest.map_or(c.binding, |window| window.binding),
             sums.map_or(c.binding, |window| window.binding),
         ];
         launch_planned(out.device(), &launch, &bindings)
@@ -149,9 +191,18 @@ impl Product<'_> {
             None => Algorithm::Tiles,
         };
         let chosen = plan::choose(device, self.as_data(), applies, usual)?;
-        match quads.filter(|_| chosen == Algorithm::Quads) {
-            Some(quads) => self.by_quads(quads, row_sums),
-            None => Ok((contract(&self.problem(Way::of(device, chosen)))?, None)),
+        let quads = quads.filter(|_| chosen == Algorithm::Quads);
+        // The kernel sees whole sums only where k is not cut.
+        let fused =
+            quads.is_some_and(|quads| self.rest.is_some_and(|rest| rest.reached(quads) && self.splits(quads) == 1));
+        let product = Product { rest: self.rest.filter(|_| fused), ..*self };
+        let (result, sums) = match quads {
+            Some(quads) => product.by_quads(quads, row_sums)?,
+            None => (contract(&product.problem(Way::of(device, chosen)))?, None),
+        };
+        match self.rest {
+            Some(rest) if !fused => Ok((rest.apply(&result)?, sums)),
+            _ => Ok((result, sums)),
         }
     }
 
@@ -180,11 +231,16 @@ impl Product<'_> {
         }
     }
 
-    fn parts_by(&self, quads: Quads, row_sums: bool, pitch: usize) -> Result<Parts> {
-        let device = self.a.device();
+    /// The parts that k is cut into.
+    fn splits(&self, quads: Quads) -> u32 {
         let groups = matmul::groups(quads, self.m, self.n, self.batches);
         let plain = self.bias.is_none() && !self.relu;
-        let splits = if plain { splits(device, groups, self.k as u32) } else { 1 };
+        if plain { splits(self.a.device(), groups, self.k as u32) } else { 1 }
+    }
+
+    fn parts_by(&self, quads: Quads, row_sums: bool, pitch: usize) -> Result<Parts> {
+        let device = self.a.device();
+        let splits = self.splits(quads);
         let parts = self.batches * splits as usize;
         let dtype = if splits > 1 { DType::F32 } else { self.a.dtype() };
         let products = Tensor::empty(device, [parts, pitch], dtype, self.op)?;

@@ -9,6 +9,7 @@ use super::product::{Parts, Product, Strides};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::launch::{Window, launch_planned};
+use crate::ops::pointwise::gradient::relu_grad;
 use crate::plan::Direction;
 use crate::tensor::Tensor;
 
@@ -25,6 +26,24 @@ pub(crate) struct Winograd {
     /// At most 2.
     pub(crate) padding: [usize; 2],
     pub(crate) tile: Tile,
+}
+
+/// What a forward pass leaves for the backward pass of the same convolution.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    /// The transformed windows of the input.
+    windows: Option<Tensor>,
+    /// The transform of the weight turned, `[inputs][outputs]` at a position.
+    turned: Option<Tensor>,
+}
+
+/// What happens to results on their way into the image.
+#[derive(Default)]
+struct Finish<'a> {
+    bias: Option<&'a Tensor>,
+    relu: bool,
+    /// The result of a ReLU whose gradient the image is.
+    rectified: Option<&'a Tensor>,
 }
 
 /// Bytes of one transformed image batch beyond which the batch is cut: the transforms of what stays in the caches are read back
@@ -113,67 +132,171 @@ impl Winograd {
         (0..images).step_by(step).map(move |first| (first, step.min(images - first)))
     }
 
-    fn image(
-        &self,
-        channels: usize,
-        size: [usize; 2],
-        results: [usize; 2],
-        padding: [usize; 2],
-        part: &Tensor,
-    ) -> Image {
-        let tiles = self.tile.tiles(results);
-        Image { images: part.shape()[0], channels, size, tiles, padding, offset: part.window().offset as usize }
+    /// Images of `size`, whose results for the tiles are as large.
+    fn image(&self, channels: usize, size: [usize; 2], padding: [usize; 2], part: &Tensor) -> Image {
+        let offset = part.window().offset as usize;
+        Image { images: part.shape()[0], channels, size, tiles: self.tile.tiles(size), padding, offset }
+    }
+
+    /// Whether the backward pass can share transforms between its gradients, and take over some of the forward pass: where the
+    /// windows of both gradients' tiles coincide, and nothing is cut.
+    pub(crate) fn shares(&self, device: &Device) -> bool {
+        let bytes = self.image_bytes(self.size) * self.images as u64;
+        let most = device.info().limits.binding_bytes.min(1 << 31);
+        self.padding == [1, 1] && bytes <= CHUNK && 2 * bytes <= most
     }
 
     /// `y = x * weight + bias`, then if `relu` no less than 0.
     pub(crate) fn forward(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-        let [oh, ow] = self.out_size;
-        let y = Tensor::empty(x.device(), [self.images, self.outputs, oh, ow], x.dtype(), "conv2d")?;
-        self.convolve(x, weight, bias, relu, false, &y)?;
+        let u = self.weights(weight, false)?;
+        let y = self.empty_output(x)?;
+        for (first, images) in self.chunks(x, self.out_size) {
+            let v = self.windows(&x.narrow(0, first, images)?, self.padding)?;
+            let part = y.narrow(0, first, images)?;
+            self.results(&v, &u, [1, self.outputs], &part, Finish { bias, relu, rectified: None })?;
+        }
         Ok(y)
     }
 
-    /// The data gradient: a convolution of `dy` with the weight turned.
-    pub(crate) fn input_grad(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
-        let [h, w] = self.size;
-        let dx = Tensor::empty(dy.device(), [self.images, self.inputs, h, w], dy.dtype(), "conv2d_input_grad")?;
-        self.convolve(dy, weight, None, false, true, &dx)?;
-        Ok(dx)
-    }
-
-    fn convolve(
+    /// The same where it [`shares`](Winograd::shares), and what the backward pass will need.
+    pub(crate) fn forward_keeping(
         &self,
         x: &Tensor,
         weight: &Tensor,
         bias: Option<&Tensor>,
         relu: bool,
-        turned: bool,
-        out: &Tensor,
-    ) -> Result<()> {
-        let tile = self.tile;
-        let (from, to) = if turned { (self.outputs, self.inputs) } else { (self.inputs, self.outputs) };
-        let (size, results) = if turned { (self.out_size, self.size) } else { (self.size, self.out_size) };
-        let padding = if turned { self.padding.map(|padding| 2 - padding) } else { self.padding };
-        let u = positions(tile, x, from, to)?;
+    ) -> Result<(Tensor, Kept)> {
+        let (u, turned) = if self.weight_bytes() <= CHUNK {
+            let [u, turned] = self.weight_pair(weight)?;
+            (u, Some(turned))
+        } else {
+            (self.weights(weight, false)?, None)
+        };
+        let y = self.empty_output(x)?;
+        let windows = self.windows(x, self.padding)?;
+        self.results(&windows, &u, [1, self.outputs], &y, Finish { bias, relu, rectified: None })?;
+        Ok((y, Kept { windows: Some(windows), turned }))
+    }
+
+    /// The data gradient: a convolution of `dy` with the weight turned.
+    pub(crate) fn input_grad(&self, dy: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let u = self.weights(weight, true)?;
+        let dx = self.empty_input(dy)?;
+        for (first, images) in self.chunks(dy, self.size) {
+            let v = self.windows(&dy.narrow(0, first, images)?, self.padding.map(|padding| 2 - padding))?;
+            let part = dx.narrow(0, first, images)?;
+            self.results(&v, &u, [1, self.inputs], &part, Finish::default())?;
+        }
+        Ok(dx)
+    }
+
+    /// The gradients of the input, the weight and, if wanted, the bias, where it [`shares`](Winograd::shares). With `rectified`
+    /// the input is a ReLU's result, and its gradient is the one before the ReLU.
+    pub(crate) fn gradients(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        dy: &Tensor,
+        kept: &Kept,
+        bias: bool,
+        rectified: bool,
+    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+        let image = self.image(self.outputs, self.out_size, [1, 1], dy);
+        let (positions, pitch) = (self.tile.positions(), pitch(image.rows(), self.outputs));
+        let both = Tensor::empty(dy.device(), [2 * positions, pitch], DType::F32, "winograd")?;
+        let launch = winograd::windows_and_gradient(self.tile, access(dy), &image, pitch);
+        run(&launch, dy, &[dy.window(), both.window()])?;
+
+        let (u, strides) = match &kept.turned {
+            Some(turned) => (turned.clone(), [self.outputs, 1]),
+            None => (self.weights(weight, true)?, [1, self.inputs]),
+        };
+        let dx = self.empty_input(dy)?;
+        let finish = Finish { rectified: rectified.then_some(x), ..Finish::default() };
+        let dx = self.results(&both.narrow(0, 0, positions)?, &u, strides, &dx, finish)?;
+
+        let windows = match &kept.windows {
+            Some(windows) => windows.clone(),
+            None => self.windows(x, self.padding)?,
+        };
+        let (dw, db) = self.weight_grad_of(&both.narrow(0, positions, positions)?, &windows, dy, bias)?;
+        Ok((dx, dw, db))
+    }
+
+    fn empty_output(&self, like: &Tensor) -> Result<Tensor> {
+        let [h, w] = self.out_size;
+        Tensor::empty(like.device(), [self.images, self.outputs, h, w], like.dtype(), "conv2d")
+    }
+
+    fn empty_input(&self, like: &Tensor) -> Result<Tensor> {
+        let [h, w] = self.size;
+        Tensor::empty(like.device(), [self.images, self.inputs, h, w], like.dtype(), "conv2d_input_grad")
+    }
+
+    /// The transformed windows of images.
+    fn windows(&self, part: &Tensor, padding: [usize; 2]) -> Result<Tensor> {
+        let [_, channels, h, w] = part.dims::<4>()?;
+        let results = [h + 2 * padding[0] - 2, w + 2 * padding[1] - 2];
+        let image = Image { tiles: self.tile.tiles(results), padding, ..self.image(channels, [h, w], padding, part) };
+        let v = positions(self.tile, part, image.rows(), channels)?;
+        let launch = winograd::input(self.tile, access(part), &image, pitch(image.rows(), channels));
+        run(&launch, part, &[part.window(), v.window()])?;
+        Ok(v)
+    }
+
+    /// The transformed weight: for the output `[inputs][outputs]` at a position, turned the reverse.
+    fn weights(&self, weight: &Tensor, turned: bool) -> Result<Tensor> {
+        let [from, to] = if turned { [self.outputs, self.inputs] } else { [self.inputs, self.outputs] };
+        let u = positions(self.tile, weight, from, to)?;
         let window = weight.window();
         let offset = window.offset as usize;
-        let launch = winograd::weight(tile, access(weight), self.outputs, self.inputs, turned, offset, pitch(from, to));
-        run(&launch, x, &[window, u.window()])?;
-        for (first, images) in self.chunks(x, results) {
-            let part = x.narrow(0, first, images)?;
-            let image = self.image(from, size, results, padding, &part);
-            let rows = image.rows();
-            let v = positions(tile, x, rows, from)?;
-            run(&winograd::input(tile, access(x), &image, pitch(rows, from)), x, &[part.window(), v.window()])?;
-            let m = products(&v, &u, rows, to, from, [(from, 1), (1, to)]).parts(false, pitch(rows, to))?;
-            let part = out.narrow(0, first, images)?;
-            let image = self.image(to, results, results, [0, 0], &part);
-            let bias = bias.map(Tensor::window);
-            let offset = bias.map(|bias| bias.offset as usize);
-            let launch = winograd::output(tile, access(x), &image, m.pitch, offset, relu);
-            run(&launch, x, &[m.products.window(), part.window(), bias.unwrap_or(part.window())])?;
+        let [k, c] = [self.outputs, self.inputs];
+        let launch = winograd::weight(self.tile, access(weight), k, c, turned, offset, pitch(from, to));
+        run(&launch, weight, &[window, u.window()])?;
+        Ok(u)
+    }
+
+    /// The transformed weight, and the transform of the weight turned, both `[inputs][outputs]` at a position.
+    fn weight_pair(&self, weight: &Tensor) -> Result<[Tensor; 2]> {
+        let [k, c] = [self.outputs, self.inputs];
+        let [u, turned] = [positions(self.tile, weight, c, k)?, positions(self.tile, weight, c, k)?];
+        let window = weight.window();
+        let offset = window.offset as usize;
+        let launch = winograd::weight_pair(self.tile, access(weight), k, c, offset, pitch(c, k));
+        run(&launch, weight, &[window, u.window(), turned.window()])?;
+        Ok([u, turned])
+    }
+
+    /// Windows times weights, back to images in `part`. Strides of the weights are those of (column, k). The result is `part`, or
+    /// where the transform cannot see to the ReLU, what follows from it.
+    fn results(
+        &self,
+        v: &Tensor,
+        u: &Tensor,
+        [column, k]: [usize; 2],
+        part: &Tensor,
+        finish: Finish<'_>,
+    ) -> Result<Tensor> {
+        let to = part.shape()[1];
+        let from = self.inputs + self.outputs - to;
+        let size = [part.shape()[2], part.shape()[3]];
+        let image = self.image(to, size, [0, 0], part);
+        let rows = image.rows();
+        let m = products(v, u, rows, to, from, [(from, 1), (column, k)]).parts(false, pitch(rows, to))?;
+        let bias = finish.bias.map(Tensor::window);
+        let offset = bias.map(|bias| bias.offset as usize);
+        let rectified = finish.rectified.map(Tensor::window);
+        let fused = rectified
+            .map(|rectified| rectified.offset as usize)
+            .filter(|offset| offset.is_multiple_of(4) && winograd::output_quads(self.tile, &image));
+        let launch = winograd::output(self.tile, access(part), &image, m.pitch, offset, finish.relu, fused);
+        let mut windows = vec![m.products.window(), part.window(), bias.unwrap_or(part.window())];
+        windows.extend(rectified.filter(|_| fused.is_some()));
+        run(&launch, part, &windows)?;
+        match finish.rectified {
+            Some(result) if fused.is_none() => relu_grad(result, part),
+            _ => Ok(part.clone()),
         }
-        Ok(())
     }
 
     /// The gradients of the weight and, if wanted, of the bias.
@@ -181,7 +304,12 @@ impl Winograd {
         let mut sum: Option<(Tensor, Option<Tensor>)> = None;
         for (first, images) in self.chunks(x, self.out_size) {
             let (x, dy) = (x.narrow(0, first, images)?, dy.narrow(0, first, images)?);
-            let (dw, db) = self.part_weight_grad(&x, &dy, bias)?;
+            let v = self.windows(&x, self.padding)?;
+            let image = self.image(self.outputs, self.out_size, [0, 0], &dy);
+            let d = positions(self.tile, &dy, image.rows(), self.outputs)?;
+            let launch = winograd::gradient(self.tile, access(&dy), &image, pitch(image.rows(), self.outputs));
+            run(&launch, &dy, &[dy.window(), d.window()])?;
+            let (dw, db) = self.weight_grad_of(&d, &v, &dy, bias)?;
             sum = Some(match sum {
                 None => (dw, db),
                 Some((dw0, db0)) => (dw0.add(&dw)?, db0.zip(db).map(|(db0, db)| db0.add(&db)).transpose()?),
@@ -197,26 +325,20 @@ impl Winograd {
         }
     }
 
-    fn part_weight_grad(&self, x: &Tensor, dy: &Tensor, bias: bool) -> Result<(Tensor, Option<Tensor>)> {
-        let tile = self.tile;
-        let image = self.image(self.inputs, self.size, self.out_size, self.padding, x);
-        let rows = image.rows();
-        let v = positions(tile, x, rows, self.inputs)?;
-        run(&winograd::input(tile, access(x), &image, pitch(rows, self.inputs)), x, &[x.window(), v.window()])?;
-        let image = self.image(self.outputs, self.out_size, self.out_size, [0, 0], dy);
-        let d = positions(tile, x, rows, self.outputs)?;
-        run(&winograd::gradient(tile, access(dy), &image, pitch(rows, self.outputs)), x, &[dy.window(), d.window()])?;
-        let product = products(&d, &v, self.outputs, self.inputs, rows, [(1, self.outputs), (1, self.inputs)]);
+    /// The same from the transformed gradients of `dy` and windows of the input.
+    fn weight_grad_of(&self, d: &Tensor, v: &Tensor, dy: &Tensor, bias: bool) -> Result<(Tensor, Option<Tensor>)> {
+        let rows = self.image(self.outputs, self.out_size, [0, 0], dy).rows();
+        let product = products(d, v, self.outputs, self.inputs, rows, [(1, self.outputs), (1, self.inputs)]);
         let Parts { products: u, sums, splits, pitch } = product.parts(bias, pitch(self.outputs, self.inputs))?;
-        let dw = Tensor::empty(x.device(), [self.outputs, self.inputs, 3, 3], x.dtype(), "conv2d_weight_grad")?;
+        let dw = Tensor::empty(dy.device(), [self.outputs, self.inputs, 3, 3], dy.dtype(), "conv2d_weight_grad")?;
         let db =
-            bias.then(|| Tensor::empty(x.device(), [self.outputs], x.dtype(), "conv2d_weight_grad")).transpose()?;
+            bias.then(|| Tensor::empty(dy.device(), [self.outputs], dy.dtype(), "conv2d_weight_grad")).transpose()?;
         // Without the row sums at hand, the bias' gradient is a sum of its own.
         let from_sums = db.as_ref().zip(sums.as_ref());
         let offset = from_sums.map_or(0, |(db, _)| db.window().offset as usize);
         let launch = winograd::weight_grad(
-            tile,
-            access(x),
+            self.tile,
+            access(dy),
             self.outputs,
             self.inputs,
             (splits, pitch),
@@ -224,7 +346,7 @@ impl Winograd {
             [dw.window().offset as usize, offset],
         );
         let (sums, bias) = from_sums.map_or((u.window(), dw.window()), |(db, sums)| (sums.window(), db.window()));
-        run(&launch, x, &[u.window(), sums, dw.window(), bias])?;
+        run(&launch, dy, &[u.window(), sums, dw.window(), bias])?;
         if from_sums.is_none() && db.is_some() {
             return Ok((dw, Some(dy.sum(&[0, 2, 3], false)?)));
         }
@@ -253,6 +375,7 @@ fn products<'a>(
         a_strides: strides(a, a_row, a_k),
         b_strides: strides(b, b_column, b_k),
         bias: None,
+        rest: None,
         relu: false,
     }
 }

@@ -7,11 +7,12 @@ use kiln_shaders::winograd::Tile;
 use serde::{Deserialize, Serialize};
 
 use super::depthwise;
+use super::pointwise::gradient::relu_grad;
 use crate::contract::cooperative;
 use crate::contract::direct::Direct;
 use crate::contract::one_by_one::OneByOne;
 use crate::contract::tiles::{Problem, Way, contract, contract_into};
-use crate::contract::winograd::Winograd;
+use crate::contract::winograd::{Kept, Winograd};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::{self, Algorithm, Direction};
@@ -211,6 +212,18 @@ impl Sizes {
         Ok(method.unwrap_or_else(|| Method::Tiles(Way::of(device, chosen))))
     }
 
+    /// Winograd's algorithm, where both gradients are computed by it and can share their transforms.
+    fn shared(&self, like: &Tensor) -> Result<Option<Winograd>> {
+        let whole = self.fits(self.input(), like) && self.fits(self.output(), like);
+        let methods = [self.method(like, Direction::InputGrad)?, self.method(like, Direction::WeightGrad)?];
+        Ok(match methods {
+            [Method::Winograd(input), Method::Winograd(weight)] if input.tile == weight.tile => {
+                Some(input).filter(|winograd| whole && winograd.shares(like.device()))
+            }
+            _ => None,
+        })
+    }
+
     /// Rows, columns and terms of a direction as a product.
     fn product(&self, direction: Direction) -> [usize; 3] {
         let (taps, pixels) = (self.r * self.s, self.oh * self.ow);
@@ -333,6 +346,34 @@ pub fn conv2d_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: 
     convolve("conv2d_relu", x, weight, bias, true, options)
 }
 
+/// What a convolution's forward pass left for its backward pass: transforms of the operands, where they are used again.
+#[derive(Debug, Clone, Default)]
+pub struct Conv2dKept(Kept);
+
+/// [`Tensor::conv2d`], or with `relu` [`conv2d_relu`], for a step of training: what it leaves shortens [`conv2d_grads`].
+///
+/// # Errors
+/// As [`Tensor::conv2d`].
+pub fn conv2d_keeping(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    relu: bool,
+    options: &Conv2dOptions,
+) -> Result<(Tensor, Conv2dKept)> {
+    let op = if relu { "conv2d_relu" } else { "conv2d" };
+    let (sizes, bias) = checked(op, x, weight, bias, options)?;
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    if let Some(shared) = sizes.shared(&x)?
+        && let Method::Winograd(winograd) = sizes.method(&x, Direction::Forward)?
+        && winograd.tile == shared.tile
+    {
+        let (y, kept) = winograd.forward_keeping(&x, &weight, bias.as_ref(), relu)?;
+        return Ok((y, Conv2dKept(kept)));
+    }
+    Ok((forward(&x, &weight, bias.as_ref(), relu, &sizes)?, Conv2dKept::default()))
+}
+
 fn convolve(
     op: &'static str,
     x: &Tensor,
@@ -341,6 +382,18 @@ fn convolve(
     relu: bool,
     options: &Conv2dOptions,
 ) -> Result<Tensor> {
+    let (sizes, bias) = checked(op, x, weight, bias, options)?;
+    forward(&x.contiguous()?, &weight.contiguous()?, bias.as_ref(), relu, &sizes)
+}
+
+/// The sizes, and the bias as it can be bound.
+fn checked(
+    op: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: &Conv2dOptions,
+) -> Result<(Sizes, Option<Tensor>)> {
     check_operands(op, (x, "input"), (weight, "weight"))?;
     let sizes = Sizes::new(op, x.shape(), weight.shape(), options)?;
     if let Some(bias) = bias {
@@ -357,8 +410,7 @@ fn convolve(
             ));
         }
     }
-    let bias = bias.map(Tensor::contiguous).transpose()?;
-    forward(&x.contiguous()?, &weight.contiguous()?, bias.as_ref(), relu, &sizes)
+    Ok((sizes, bias.map(Tensor::contiguous).transpose()?))
 }
 
 /// Cuts a batch in two for operands that are too large to bind.
@@ -538,6 +590,38 @@ pub fn conv2d_weight_bias_grad(
     let dy = dy.contiguous()?;
     let (dw, db) = weight_grad(&x.contiguous()?, &dy, &sizes, true)?;
     Ok((dw, db.map_or_else(|| dy.sum(&[0, 2, 3], false), Ok)?))
+}
+
+/// The gradients of [`Tensor::conv2d`] with respect to its input, its weight and if `bias` its bias: [`conv2d_input_grad`] and
+/// [`conv2d_weight_bias_grad`], with what they have in common computed once.
+///
+/// `kept` is what [`conv2d_keeping`] left, or the default. With `rectified`, `x` is the result of a ReLU, and its gradient the one
+/// before the ReLU: 0 where `x` is not above 0.
+///
+/// # Errors
+/// [`Error::Shape`] where `dy` is not the shape of the convolution's result; otherwise as [`Tensor::conv2d`].
+pub fn conv2d_grads(
+    x: &Tensor,
+    weight: &Tensor,
+    dy: &Tensor,
+    kept: &Conv2dKept,
+    bias: bool,
+    rectified: bool,
+    options: &Conv2dOptions,
+) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+    const OP: &str = "conv2d_grads";
+    check_operands(OP, (x, "input"), (weight, "weight"))?;
+    check_operands(OP, (x, "input"), (dy, "dy"))?;
+    let sizes = Sizes::new(OP, x.shape(), weight.shape(), options)?;
+    check_dy(OP, dy, &sizes)?;
+    let (x, weight, dy) = (x.contiguous()?, weight.contiguous()?, dy.contiguous()?);
+    if let Some(shared) = sizes.shared(&x)? {
+        return shared.gradients(&x, &weight, &dy, &kept.0, bias, rectified);
+    }
+    let dx = input_grad(&dy, &weight, &sizes)?;
+    let (dw, db) = weight_grad(&x, &dy, &sizes, bias)?;
+    let db = if bias { Some(db.map_or_else(|| dy.sum(&[0, 2, 3], false), Ok)?) } else { None };
+    Ok((if rectified { relu_grad(&x, &dx)? } else { dx }, dw, db))
 }
 
 /// The weight's gradient, and where `bias` and the algorithm has it at hand, the bias' gradient.

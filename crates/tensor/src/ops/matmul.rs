@@ -2,9 +2,10 @@
 
 use kiln_shaders::contract::Bias;
 
-use crate::contract::product::{Product, Strides};
+use crate::contract::product::{Product, Rest, Strides};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::ops::pointwise::gradient::relu_grad;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -147,11 +148,61 @@ fn dense<'a>(op: &'static str, a: &'a Tensor, b: &'a Tensor, bias: Option<(&'a T
         a_strides: strides(a, 1, 2),
         b_strides: strides(b, 2, 1),
         bias,
+        rest: None,
         relu: false,
     }
 }
 
 impl Tensor {
+    /// `self + a b`: the matrix product `a [m, k]` by `b [k, n]` added to a tensor that broadcasts to `[m, n]`, in one launch where
+    /// the sum over `k` is not cut; else `f16` is rounded twice. As PyTorch's `addmm` with its factors at 1.
+    ///
+    /// ```
+    /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor};
+    /// # fn main() -> Result<(), kiln_tensor::Error> {
+    /// let device = Device::open_default()?;
+    /// let ones = |shape: [usize; 2]| Tensor::ones(&device, shape, DType::F32);
+    /// assert_eq!(ones([1, 4])?.addmm(&ones([2, 3])?, &ones([3, 4])?)?.to_vec::<f32>()?, [4.0; 8]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where a side is no matrix, the inner sizes differ or `self` does not broadcast to the product;
+    /// [`Error::DType`]; [`Error::Gpu`].
+    pub fn addmm(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        const OP: &str = "addmm";
+        a.check_device(OP, b)?;
+        a.check_device(OP, self)?;
+        check_floats(OP, a, b)?;
+        check_floats(OP, self, a)?;
+        let (&[m, k], &[inner, n]) = (a.shape().dims(), b.shape().dims()) else {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "shapes {} and {}; needs two matrices: take matmul for batches and vectors",
+                    a.shape(),
+                    b.shape()
+                ),
+            ));
+        };
+        if k != inner {
+            return Err(Error::shape(
+                OP,
+                format!(
+                    "shapes {} and {}: {k} columns on the left, {inner} rows on the right; needs as many: transpose one side",
+                    a.shape(),
+                    b.shape()
+                ),
+            ));
+        }
+        let added = self.expand([m, n])?.contiguous()?;
+        if !(a.fits() && b.fits() && added.fits()) {
+            return a.matmul(b)?.add(&added);
+        }
+        let (a, b) = (a.unsqueeze(0)?, b.unsqueeze(0)?);
+        Product { rest: Some(Rest::Added(&added)), ..dense(OP, &a, &b, None) }.product()?.squeeze(0)
+    }
+
     /// A fully connected layer: `y = x W^T + b` with `x` of shape `[.., in]`, `weight` `[out, in]`, `bias` `[out]`.
     ///
     /// # Errors
@@ -221,6 +272,51 @@ fn affine(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, 
         product = product.relu()?;
     }
     product.reshape(dims)
+}
+
+/// The gradient of [`Tensor::linear`] with respect to its input: `dx[.., i] = sum over o of dy[.., o] weight[o, i]`. With
+/// `rectified`, the input, which is the result of a ReLU, it is the gradient before that ReLU, in one launch where it can be:
+/// 0 where the input is not above 0.
+///
+/// # Errors
+/// [`Error::Shape`] where the sizes do not fit; [`Error::DType`]; [`Error::Gpu`].
+pub fn linear_input_grad(dy: &Tensor, weight: &Tensor, rectified: Option<&Tensor>) -> Result<Tensor> {
+    const OP: &str = "linear_input_grad";
+    let Some(x) = rectified else { return dy.matmul(weight) };
+    dy.check_device(OP, weight)?;
+    check_floats(OP, dy, weight)?;
+    dy.check_device(OP, x)?;
+    let [rank, columns] = [dy.rank(), weight.rank()].map(|rank| rank.wrapping_sub(1));
+    let fit = weight.rank() == 2
+        && rank < dy.rank()
+        && dy.shape()[rank] == weight.shape()[0]
+        && x.rank() == dy.rank()
+        && x.shape()[..rank] == dy.shape()[..rank]
+        && x.shape()[rank] == weight.shape()[columns]
+        && x.dtype() == dy.dtype();
+    if !fit {
+        return Err(Error::shape(
+            OP,
+            format!(
+                "dy has shape {} of {}, weight {}, the input {} of {}; needs [.., out_features], [out_features, in_features] and \
+                 [.., in_features] of one type, with the same leading axes",
+                dy.shape(),
+                dy.dtype(),
+                weight.shape(),
+                x.shape(),
+                x.dtype()
+            ),
+        ));
+    }
+    let (out, features) = (weight.shape()[0], weight.shape()[1]);
+    let rows = dy.shape()[..rank].iter().product::<usize>();
+    if !(dy.fits() && weight.fits() && x.fits()) {
+        return relu_grad(x, &dy.matmul(weight)?);
+    }
+    let x = x.contiguous()?;
+    let (a, b) = (dy.reshape([1, rows, out])?, weight.unsqueeze(0)?);
+    let product = Product { rest: Some(Rest::Rectified(&x)), ..dense(OP, &a, &b, None) }.product()?;
+    product.reshape([&dy.shape()[..rank], &[features]].concat())
 }
 
 /// The gradients of [`Tensor::linear`] with respect to its weight and bias: `dw[o, i] = sum over rows of dy[row, o] x[row, i]`

@@ -1,0 +1,9 @@
+// One transform of a kernel.
+
+fn put(at: u32, quad: TileQuad) {
+    tiles[at] = quad;
+}
+
+fn transform(index: u32, weights: Weights) {
+    store_tile(index, params.step, weight_tile(weights));
+}

@@ -1,0 +1,3 @@
+fn passed(at: u32, row: vec4<f32>) -> vec4<f32> {
+    return row;
+}
