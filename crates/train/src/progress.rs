@@ -42,8 +42,9 @@ impl Bars {
             }
             bar
         };
-        let epochs = bar("epochs {bar:24.cyan/blue} {pos}/{len}  {wide_msg}");
-        let steps = bar("steps  {bar:24.cyan/blue} {pos}/{len}  {wide_msg}");
+        // Short enough for all of the words in 80 columns, and for the loss in 40.
+        let epochs = bar("epochs {bar:12.cyan/blue} {pos}/{len}  {wide_msg}");
+        let steps = bar("steps  {bar:12.cyan/blue} {pos}/{len}  {wide_msg}");
         Bars { both, epochs, steps }
     }
 }
@@ -94,19 +95,22 @@ impl Hook for Progress {
     fn report(&mut self, report: &StepReport) -> Result<Flow> {
         let left = self.left(report.step).map(|left| format!("{left:#} left")).unwrap_or_default();
         let words = format!(
-            "loss {:.4}  acc {:.1} %  {:.0} images/s  {:.1} MiB",
+            "loss {:.4}  acc {:.1} %  {:.0} images/s",
             report.loss,
             100.0 * report.accuracy,
             report.images_per_s,
-            report.memory as f64 / f64::from(1 << 20),
         );
+        let memory = format!("{:.1} MiB", report.memory as f64 / f64::from(1 << 20));
         let (epochs, steps) = self.run.map_or((0, 0), |run| (run.epochs, run.steps));
         if let Some(bars) = &self.bars {
+            // While the test set is evaluated, the epoch's steps are all done.
+            let steps = self.run.map_or(1, |run| run.steps_per_epoch.max(1));
+            bars.steps.set_position((report.step.max(1) - 1) % steps + 1);
             bars.steps.set_message(words);
-            bars.epochs.set_message(left);
+            bars.epochs.set_message(format!("{left}  {memory}"));
         } else if self.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_PAUSE) {
             self.spoke = Some(Instant::now());
-            eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}  {left}", report.epoch, report.step);
+            eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}  {memory}  {left}", report.epoch, report.step);
         }
         Ok(Flow::Continue)
     }
