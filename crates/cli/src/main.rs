@@ -67,7 +67,7 @@ fn reader_left(error: &anyhow::Error) -> bool {
 }
 
 /// An error with its causes. Those that an earlier text already contains are not told twice.
-fn in_one_line(error: &anyhow::Error) -> String {
+pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string().replace('\n', " ");

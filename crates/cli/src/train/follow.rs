@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use kiln_nn::summary;
-use kiln_train::{Graph, Hook, Interrupt, Outcome, Progress, Reporter, Run, TensorBoard};
+use kiln_train::{CHECKPOINT_FILE, Graph, Hook, Interrupt, Outcome, Progress, Reporter, Run, TensorBoard};
 
 use super::TRACE_FILE;
 use super::config::CONFIG_FILE;
@@ -17,10 +17,17 @@ pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<O
     let Prepared { config, settings, device, model, data, feed, trainer } = prepared;
     let mut optim = settings.optim.build(model.parameters())?;
     let mut follow = |hooks: &mut dyn Hook| trainer.run(&**model, &mut *optim, data, feed, hooks);
-    let keep = KeepConfig { path: out.join(CONFIG_FILE), text: config.clone() };
+    let mut keep = KeepConfig { path: out.join(CONFIG_FILE), text: config.clone(), began: false };
     let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
     let files = (board(prepared, out)?, reporter(prepared, out)?, profiled.as_mut());
-    let outcome = follow(&mut (Progress::new(), Interrupt::new()?, keep, files))?;
+    let outcome = follow(&mut (Progress::new(), Interrupt::new()?, &mut keep, files)).map_err(|error| {
+        let error = anyhow::Error::from(error);
+        if !(keep.began && out.join(CHECKPOINT_FILE).is_file()) {
+            return error;
+        }
+        let told = crate::in_one_line(&error);
+        error.context(format!("{told}; go on from the last checkpoint by: kiln train --resume {}", out.display()))
+    })?;
     let Some(profiled) = profiled else { return Ok(outcome) };
     if let Some(profile) = profiled.into_profile()? {
         let trace = out.join(TRACE_FILE);
@@ -61,10 +68,13 @@ fn board(prepared: &Prepared, out: &Path) -> Result<Option<TensorBoard>> {
 struct KeepConfig {
     path: PathBuf,
     text: String,
+    /// Whether the run has begun: from then on, a checkpoint in its folder is its own.
+    began: bool,
 }
 
 impl Hook for KeepConfig {
     fn start(&mut self, run: &Run) -> kiln_train::Result<()> {
+        self.began = true;
         if run.done > 0 {
             eprintln!("goes on after step {} of {}", run.done, run.steps);
         }

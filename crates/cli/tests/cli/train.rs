@@ -230,6 +230,33 @@ fn results_that_cannot_be_written_are_told() {
 }
 
 #[test]
+fn a_run_that_fails_says_how_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (idx_folder(), folder.path().join("run"));
+    let name = format!("idx:{}", data.path().display());
+    let args = ["train", "--model", "lenet5", "--data", &name, "--schedule", "constant", "--epochs"];
+    done(&[&args[..], &["1", "--out", text(&run)]].concat());
+    // A file cannot take the place of a folder with something in it.
+    let report = run.join("report.html");
+    fs::remove_file(&report).unwrap();
+    fs::create_dir_all(report.join("in the way")).unwrap();
+    let longer = ["train", "--resume", text(&run), "--epochs", "2"];
+    let told = failed(&longer);
+    let hint = format!("; go on from the last checkpoint by: kiln train --resume {}", run.display());
+    assert!(
+        told.starts_with(&format!("error: {}: cannot rename", report.display())) && told.ends_with(&hint),
+        "{told}"
+    );
+    assert_eq!(told.matches("cannot rename").count(), 1, "{told}");
+    // What keeps a run from beginning is not mended by going on.
+    let told = failed(&["train", "--resume", text(&run), "--lr", "0.5"]);
+    assert!(!told.contains("go on from"), "{told}");
+    fs::remove_dir_all(&report).unwrap();
+    done(&["train", "--resume", text(&run)]);
+    assert_eq!(metrics(&run).len(), 2);
+}
+
+#[test]
 fn damaged_sets_are_told_in_one_line() {
     let data = idx_folder();
     let name = format!("idx:{}", data.path().display());

@@ -31,7 +31,7 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(folder).map_err(failed("write a temporary file beside it"))?;
-    write(&mut file).map_err(failed("write"))?;
+    write(file.as_file_mut()).map_err(failed("write"))?;
     file.as_file().sync_all().map_err(failed("sync"))?;
     file.persist(path).map_err(|error| failed("rename the temporary file to it")(error.error))?;
     if cfg!(unix) {
