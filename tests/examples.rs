@@ -55,12 +55,12 @@ fn train_vgg() {
 #[test]
 fn finetune_folder() {
     let folder = tempfile::tempdir().unwrap();
-    let text = run("finetune_folder", folder.path(), &["drawn", "1"]);
+    let text = run("finetune_folder", folder.path(), &["drawn"]);
     assert!(line(&text, "then, from ").contains("250 images"), "{text}");
-    for start in ["from nothing:", "fine-tuned:"] {
-        let share = number_before(line(&text, start), " %");
-        assert!((0.0..=100.0).contains(&share), "{text}");
-    }
+    assert!(line(&text, "12 parameters are frozen").contains("2 are new"), "{text}");
+    let [without, with] = ["from nothing:", "fine-tuned:"].map(|start| number_before(line(&text, start), " %"));
+    // 56 and 87 on lavapipe; five classes, so that 20 is chance.
+    assert!(with > 70.0 && with > without + 15.0, "{text}");
 }
 
 #[test]
