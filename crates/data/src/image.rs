@@ -1,7 +1,8 @@
 //! Decoded pixels, and what moves them: cropping, resizing, and the way to a model's planes.
 
-use fast_image_resize::images::{Image as Target, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use crate::error::{Error, Result};
 
@@ -149,32 +150,47 @@ impl Image {
             return Ok(self.clone());
         }
         let failed = |message: String| Error::Transform { what: what.to_owned(), message };
-        let kind = match self.channels {
-            1 => PixelType::U8,
-            2 => PixelType::U8x2,
-            3 => PixelType::U8x3,
-            4 => PixelType::U8x4,
-            other => return Err(failed(format!("{other} channels cannot be resized; pass 1 to 4, or crop instead"))),
-        };
         let refused = |error: &dyn std::fmt::Display| failed(format!("cannot be resized to {height}x{width}: {error}"));
         let side = |side: usize| u32::try_from(side).map_err(|error| refused(&error));
-        let source = ImageRef::new(side(self.width)?, side(self.height)?, &self.pixels, kind);
-        let mut target = Target::new(side(width)?, side(height)?, kind);
+        let [from, to] = [[self.width, self.height], [width, height]];
+        let [from, to] = [[side(from[0])?, side(from[1])?], [side(to[0])?, side(to[1])?]];
         // Channels are channels: none of them is transparency that would weigh the others.
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false)
             .crop(region.left, region.top, region.width, region.height);
-        Resizer::new()
-            .resize(&source.map_err(|error| refused(&error))?, &mut target, &options)
-            .map_err(|error| refused(&error))?;
-        Ok(Image { height, width, channels: self.channels, pixels: target.into_vec() })
+        let mut pixels = vec![0; self.channels * height * width];
+        // Each type of pixels is compiled for seconds, so that there are two.
+        if self.channels == 3 {
+            filtered::<U8x3>(from, &self.pixels, to, &mut pixels, &options).map_err(|error| refused(&error))?;
+            return Ok(Image { height, width, channels: 3, pixels });
+        }
+        let planes = self.planes();
+        let parts = pixels.chunks_exact_mut((height * width).max(1));
+        for (plane, part) in planes.chunks_exact(self.height * self.width).zip(parts) {
+            filtered::<U8>(from, plane, to, part, &options).map_err(|error| refused(&error))?;
+        }
+        Image::planar([self.channels, height, width], &pixels)
     }
 
     /// All of it.
     pub(crate) fn whole(&self) -> Region {
         Region { top: 0.0, left: 0.0, height: self.height as f64, width: self.width as f64 }
     }
+}
+
+/// Resizes pixels of one type. Sizes are width and height.
+fn filtered<P: PixelTrait>(
+    [width, height]: [u32; 2],
+    source: &[u8],
+    [to_width, to_height]: [u32; 2],
+    target: &mut [u8],
+    options: &ResizeOptions,
+) -> std::result::Result<(), String> {
+    let source = TypedImageRef::<P>::from_buffer(width, height, source).map_err(|error| error.to_string())?;
+    let target = TypedImage::<P>::from_buffer(to_width, to_height, target);
+    let mut target = target.map_err(|error| error.to_string())?;
+    Resizer::new().resize_typed(&source, &mut target, options).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -234,11 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn more_channels_than_a_filter_takes_are_refused() {
-        let image = numbered(5, 2, 2);
-        assert_eq!(
-            image.resize(image.whole(), 1, 1, "sample 3").unwrap_err().to_string(),
-            "sample 3: 5 channels cannot be resized; pass 1 to 4, or crop instead"
-        );
+    fn channels_are_resized_as_if_alone() {
+        for channels in [2, 3, 5] {
+            let image = numbered(channels, 4, 6);
+            let small = image.resize(image.whole(), 3, 2, "sample 3").unwrap();
+            assert_eq!(small.shape(), [channels, 3, 2]);
+            for (plane, small) in image.planes().chunks_exact(24).zip(small.planes().chunks_exact(6)) {
+                let alone = Image::interleaved([1, 4, 6], plane.to_vec()).unwrap();
+                assert_eq!(alone.resize(alone.whole(), 3, 2, "sample 3").unwrap().pixels, small);
+            }
+        }
     }
 }
