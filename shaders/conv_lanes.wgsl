@@ -4,7 +4,8 @@
 //
 // A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows; a lane owns four results of a row of pixels. TERMS taps of a
 // row of the kernel are one step: the lanes hold the rows' taps between them and hand them round, and neighbouring results
-// share what is loaded of the image. Sums run over channels, r and s in ascending order.
+// share what is loaded of the image. Sums run over channels, r and s in ascending order, without the rows of taps that lie
+// outside of the image for all lanes.
 //
 // Generated: fn window(place: Place, s: i32) -> Step, the pixels of TERMS taps for the four results.
 //            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
@@ -57,6 +58,11 @@ fn tap(at: i32, s: u32) -> f32 {
     return select(0.0, f32(a[select(0, at + i32(s) * params.a_x, inside)]), inside);
 }
 
+// The line of pixels that a quad of results lies in, counted over all images.
+fn line_of(quad: u32, quads: u32, row_quads: u32) -> u32 {
+    return quotient(min(quad, quads - 1u), row_quads);
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -77,7 +83,7 @@ fn main(
 
     // Lanes beyond the last repeat it and store nothing.
     let quad = (index - strip * across) * 8u + lane;
-    let line = quotient(min(quad, quads - 1u), row_quads);
+    let line = line_of(quad, quads, row_quads);
     let x = 4u * (min(quad, quads - 1u) - line * row_quads);
     let number = quotient(line, params.out_rows);
     let y = line - number * params.out_rows;
@@ -85,6 +91,20 @@ fn main(
     let first = i32(params.image_offset + (number * params.groups + batch) * params.channels * plane);
     let first_y = i32(y) * params.step_y - params.pad_y;
     let first_x = i32(x) * params.step_x - params.pad_x;
+
+    // Of the workgroup's first and last line of results, the rows of taps that meet the image: r_start up to r_end.
+    let start_line = line_of(quad - lane, quads, row_quads);
+    let end_line = line_of(quad - lane + 7u, quads, row_quads);
+    let start_number = quotient(start_line, params.out_rows);
+    var r_start = 0u;
+    var r_end = params.taps_y;
+    if (start_number == quotient(end_line, params.out_rows)) {
+        let start_y = i32(start_line - start_number * params.out_rows) * params.step_y - params.pad_y;
+        let end_y = i32(end_line - start_number * params.out_rows) * params.step_y - params.pad_y;
+        r_start = u32(max(0, (params.dilation_y - 1 - end_y) / params.dilation_y));
+        let below = max(0, (i32(params.height) - start_y + params.dilation_y - 1) / params.dilation_y);
+        r_end = max(r_start, min(params.taps_y, u32(below)));
+    }
 
     let last_row = params.m - 1u;
     let a_base = params.a_offset + i32(batch) * params.a_group;
@@ -98,9 +118,9 @@ fn main(
     var sum2: Rows;
     var sum3: Rows;
     var channel = 0u;
-    var r = 0u;
+    var r = r_start;
     var s = 0u;
-    let steps = params.channels * params.taps_y * ((params.taps_x + TERMS - 1u) / TERMS);
+    let steps = params.channels * (r_end - r_start) * ((params.taps_x + TERMS - 1u) / TERMS);
     for (var i = 0u; i < steps; i++) {
         let row = first_y + i32(r) * params.dilation_y;
         let place = Place(
@@ -123,8 +143,8 @@ fn main(
             s = 0u;
             r += 1u;
         }
-        if (r >= params.taps_y) {
-            r = 0u;
+        if (r >= r_end) {
+            r = r_start;
             channel += 1u;
         }
     }
