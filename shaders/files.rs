@@ -102,6 +102,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "pixel_row",
     "quads",
     "quads_u64",
+    "rectify",
     "response",
     "row_single",
     "row_tree",

@@ -4,6 +4,7 @@
 // residual branch, or what C accumulates on), 2 it is the result of a ReLU, and C its gradient, 0 where `rest` is not above 0.
 // params.relu: 1 if what is then negative becomes 0. These are parameters, not constants: they cost little here, and a kernel
 // compiled once serves all. C_QUADS: C, and `rest`, can be reached by four.
+//! use: rectify
 
 @group(0) @binding(2) var<storage, read_write> c: array<vec4<C>>;
 @group(0) @binding(3) var<storage, read_write> biases: array<T>;
@@ -36,9 +37,7 @@ fn store_quad(at: u32, step: u32, count: u32, row_bias: u32, column_bias: u32, s
         result += load_rest(at, step, count);
     }
     if (params.rest == 2u) {
-        let rectified = load_rest(at, step, count);
-        let is_nan = (bitcast<vec4<u32>>(rectified) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-        result = select(vec4<f32>(0.0), result, (rectified > vec4<f32>(0.0)) | is_nan);
+        result = before_relu(load_rest(at, step, count), result);
     }
     if (params.relu > 0u) {
         // Not max: NaN stays NaN.

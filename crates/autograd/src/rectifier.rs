@@ -34,7 +34,7 @@ impl Rectifier {
         self.uses.all.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What reads it next promises the gradient before the ReLU.
+    /// One of those that read it passes on the gradient before the ReLU.
     pub(crate) fn passed(&self) {
         self.uses.passing.fetch_add(1, Ordering::Relaxed);
     }

@@ -53,10 +53,14 @@ impl Var {
         self.rectifier.iter().for_each(Rectifier::used);
     }
 
-    /// Whether the op that reads it next is to pass on the gradient before its ReLU, which that op does if `able`.
-    pub(crate) fn passed_by(&self, able: bool) -> bool {
-        let rectifier = self.rectifier.as_ref().filter(|_| able);
-        rectifier.inspect(|rectifier| rectifier.passed()).is_some()
+    /// Whether it is the result of a ReLU within an op, whose gradient the op that reads it may pass on.
+    pub(crate) fn is_rectified(&self) -> bool {
+        self.rectifier.is_some()
+    }
+
+    /// An op that was recorded passes on the gradient before its ReLU.
+    pub(crate) fn passed(&self) {
+        self.rectifier.iter().for_each(Rectifier::passed);
     }
 
     /// Its value.

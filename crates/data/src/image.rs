@@ -152,8 +152,7 @@ impl Image {
         let failed = |message: String| Error::Transform { what: what.to_owned(), message };
         let refused = |error: &dyn std::fmt::Display| failed(format!("cannot be resized to {height}x{width}: {error}"));
         let side = |side: usize| u32::try_from(side).map_err(|error| refused(&error));
-        let [from, to] = [[self.width, self.height], [width, height]];
-        let [from, to] = [[side(from[0])?, side(from[1])?], [side(to[0])?, side(to[1])?]];
+        let (from, to) = ([side(self.width)?, side(self.height)?], [side(width)?, side(height)?]);
         // Channels are channels: none of them is transparency that would weigh the others.
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use kiln_gpu::{Device, Options};
-use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_relu, conv2d_weight_grad};
+use kiln_tensor::ops::conv::{
+    Conv2dOptions, conv2d_grads, conv2d_input_grad, conv2d_keeping, conv2d_relu, conv2d_weight_grad,
+};
 use kiln_tensor::plan::{self, Algorithm, TileSize};
 use kiln_tensor::{DType, Tensor};
 
@@ -126,4 +128,23 @@ fn halves_are_rounded_once() {
     let half = |shape: &[usize]| whole(&device, shape).to_dtype(DType::F16).unwrap();
     let (a, b) = (half(&[40, 24]), half(&[24, 36]));
     alike(&device, "40x36x24 f16", ONE, || a.matmul(&b).unwrap().to_dtype(DType::F32).unwrap());
+}
+
+/// Another plan between the passes: what the forward pass kept is of other tiles, and left alone.
+#[test]
+fn what_was_kept_under_another_plan_is_not_used() {
+    let device = open();
+    let (x, w, dy) = (whole(&device, &[2, 8, 9, 8]), whole(&device, &[8, 8, 3, 3]), whole(&device, &[2, 8, 9, 8]));
+    let options = Conv2dOptions { padding: [1; 2], ..Conv2dOptions::default() };
+    let plans = [Algorithm::Winograd2, Algorithm::Winograd4];
+    for (first, then) in [(plans[0], plans[1]), (plans[1], plans[0])] {
+        plan::pin(&device, Some(first));
+        let kept = conv2d_keeping(&x, &w, None, false, &options).unwrap().1;
+        plan::pin(&device, Some(then));
+        let of = |kept| {
+            let (dx, dw, _) = conv2d_grads(&x, &w, &dy, kept, false, false, &options).unwrap();
+            [dx, dw].map(|tensor| tensor.to_vec::<f32>().unwrap())
+        };
+        assert_eq!(of(&kept), of(&Default::default()), "{first} then {then}");
+    }
 }

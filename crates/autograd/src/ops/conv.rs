@@ -66,7 +66,7 @@ impl Var {
         let (input_shape, weight_shape, options) = (*self.shape(), *weight.shape(), *options);
         let (x, w) = self.saved_crosswise(weight);
         let rectifier = Rectifier::when(relu, &y);
-        let before = self.passed_by(both);
+        let before = both && self.is_rectified();
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
         let ours = rectifier.clone();
@@ -96,6 +96,9 @@ impl Var {
             }
             Ok(gradients)
         })?;
+        if before {
+            self.passed();
+        }
         Ok(y.rectified_by(rectifier))
     }
 }

@@ -49,6 +49,19 @@ impl Var {
     /// The matrix product of `a [m, k]` and `b [k, n]`, added to this: [`Tensor::addmm`]. Its gradient is `dy`, summed down to its
     /// shape; `da = dy b^T`, `db = a^T dy`.
     ///
+    /// ```
+    /// # use kiln_autograd::Tape; use kiln_tensor::{DType, Device, Tensor};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let device = Device::open_default()?;
+    /// let tape = Tape::train();
+    /// let ones = |shape: [usize; 2]| Tensor::ones(&device, shape, DType::F32);
+    /// let (a, b) = (tape.constant(ones([2, 3])?), tape.constant(ones([3, 4])?));
+    /// let bias = tape.leaf(ones([1, 4])?);
+    /// let gradients = bias.addmm(&a, &b)?.sum(&[], false)?.backward()?;
+    /// assert_eq!(gradients.get(&bias).map(|db| db.to_vec::<f32>()).transpose()?, Some(vec![2.0; 4]));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Tensor::addmm`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
     pub fn addmm(&self, a: &Var, b: &Var) -> Result<Var> {
@@ -101,7 +114,7 @@ impl Var {
     fn record_linear(&self, op: &'static str, weight: &Var, bias: Option<&Var>, y: Tensor, relu: bool) -> Result<Var> {
         let (x, w) = self.saved_crosswise(weight);
         let rectifier = Rectifier::when(relu, &y);
-        let before = self.passed_by(weight.wants_gradient());
+        let before = weight.wants_gradient() && self.is_rectified();
         let ours = rectifier.clone();
         let mut inputs = vec![self, weight];
         inputs.extend(bias);
@@ -125,6 +138,9 @@ impl Var {
             }
             Ok(gradients)
         })?;
+        if before {
+            self.passed();
+        }
         Ok(y.rectified_by(rectifier))
     }
 

@@ -73,3 +73,17 @@ fn backward_starts_from_it() {
 fn a_reader_whose_weight_is_fixed() {
     alike(|hidden, w, within| layer(hidden, &w.detach(), within));
 }
+
+#[test]
+fn a_reader_that_was_refused_passes_nothing() {
+    alike(|hidden, w, within| {
+        let other = Tape::train();
+        let foreign = leaf(&other, w.shape(), 5);
+        let refused = match hidden.rank() {
+            4 => hidden.conv2d(&foreign, None, &OPTIONS),
+            _ => hidden.linear(&foreign, None),
+        };
+        assert!(refused.is_err() && w.shape() == foreign.shape(), "{within}");
+        hidden.mul_scalar(-2.0).unwrap()
+    });
+}

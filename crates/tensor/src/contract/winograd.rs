@@ -14,7 +14,7 @@ use crate::plan::Direction;
 use crate::tensor::Tensor;
 
 /// A convolution with a 3x3 kernel, stride 1, no dilation, one group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Winograd {
     pub(crate) images: usize,
     /// Input and output channels: multiples of 4.
@@ -31,6 +31,8 @@ pub(crate) struct Winograd {
 /// What a forward pass leaves for the backward pass of the same convolution.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Kept {
+    /// The convolution, by the tile that computed it.
+    of: Option<Winograd>,
     /// The transformed windows of the input.
     windows: Option<Tensor>,
     /// The transform of the weight turned, `[inputs][outputs]` at a position.
@@ -175,7 +177,7 @@ impl Winograd {
         let y = self.empty_output(x)?;
         let windows = self.windows(x, self.padding)?;
         self.results(&windows, &u, [1, self.outputs], &y, Finish { bias, relu, rectified: None })?;
-        Ok((y, Kept { windows: Some(windows), turned }))
+        Ok((y, Kept { of: Some(*self), windows: Some(windows), turned }))
     }
 
     /// The data gradient: a convolution of `dy` with the weight turned.
@@ -201,6 +203,9 @@ impl Winograd {
         bias: bool,
         rectified: bool,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
+        // Another plan in between has other tiles.
+        let nothing = Kept::default();
+        let kept = if kept.of == Some(*self) { kept } else { &nothing };
         let image = self.image(self.outputs, self.out_size, [1, 1], dy);
         let (positions, pitch) = (self.tile.positions(), pitch(image.rows(), self.outputs));
         let both = Tensor::empty(dy.device(), [2 * positions, pitch], DType::F32, "winograd")?;

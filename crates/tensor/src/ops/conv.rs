@@ -595,8 +595,23 @@ pub fn conv2d_weight_bias_grad(
 /// The gradients of [`Tensor::conv2d`] with respect to its input, its weight and if `bias` its bias: [`conv2d_input_grad`] and
 /// [`conv2d_weight_bias_grad`], with what they have in common computed once.
 ///
-/// `kept` is what [`conv2d_keeping`] left, or the default. With `rectified`, `x` is the result of a ReLU, and its gradient the one
+/// `kept` is what [`conv2d_keeping`] left of the same `x` and `weight`, or the default. With `rectified`, `x` is the result of a ReLU, and its gradient the one
 /// before the ReLU: 0 where `x` is not above 0.
+///
+/// ```
+/// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor};
+/// # use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_grads, conv2d_keeping};
+/// # fn main() -> Result<(), kiln_tensor::Error> {
+/// let device = Device::open_default()?;
+/// let x = Tensor::ones(&device, [2, 4, 8, 8], DType::F32)?;
+/// let weight = Tensor::ones(&device, [8, 4, 3, 3], DType::F32)?;
+/// let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+/// let (y, kept) = conv2d_keeping(&x, &weight, None, false, &options)?;
+/// let (dx, dw, db) = conv2d_grads(&x, &weight, &y, &kept, true, false, &options)?;
+/// assert_eq!((dx.shape(), dw.shape()), (x.shape(), weight.shape()));
+/// assert_eq!(db.map(|db| db.shape().to_vec()), Some(vec![8]));
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// [`Error::Shape`] where `dy` is not the shape of the convolution's result; otherwise as [`Tensor::conv2d`].

@@ -278,6 +278,17 @@ fn affine(op: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, 
 /// `rectified`, the input, which is the result of a ReLU, it is the gradient before that ReLU, in one launch where it can be:
 /// 0 where the input is not above 0.
 ///
+/// ```
+/// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor, ops::matmul::linear_input_grad};
+/// # fn main() -> Result<(), kiln_tensor::Error> {
+/// let device = Device::open_default()?;
+/// let x = Tensor::from_slice(&device, [1, 2], &[0.0f32, 3.0])?;
+/// let (weight, dy) = (Tensor::ones(&device, [5, 2], DType::F32)?, Tensor::ones(&device, [1, 5], DType::F32)?);
+/// assert_eq!(linear_input_grad(&dy, &weight, None)?.to_vec::<f32>()?, [5.0, 5.0]);
+/// assert_eq!(linear_input_grad(&dy, &weight, Some(&x))?.to_vec::<f32>()?, [0.0, 5.0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// [`Error::Shape`] where the sizes do not fit; [`Error::DType`]; [`Error::Gpu`].
 pub fn linear_input_grad(dy: &Tensor, weight: &Tensor, rectified: Option<&Tensor>) -> Result<Tensor> {
