@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter::{self, AdapterInfo, Opened, Options};
+use crate::compile::Layouts;
 use crate::error::{FaultCell, GpuError};
 use crate::launch::Stream;
 use crate::pipelines::PipelineCache;
@@ -23,6 +24,7 @@ pub(crate) struct Inner {
     cache_dir: Option<PathBuf>,
     pub(crate) pipelines: Option<PipelineCache>,
     pub(crate) faults: Arc<FaultCell>,
+    pub(crate) layouts: Layouts,
     pub(crate) stream: Mutex<Stream>,
     pub(crate) pool: Mutex<Pool>,
     extensions: Mutex<Extensions>,
@@ -61,12 +63,14 @@ impl Device {
             let reason = if message.is_empty() { format!("{reason:?}") } else { message };
             cell.record_lost(reason);
         });
-        let stream = Mutex::new(Stream::new(&device, info.limits.storage_buffers));
+        let layouts = Layouts::new(&device, info.limits.storage_buffers);
+        let stream = Mutex::new(Stream::new(&device, &layouts));
         Ok(Device(Arc::new(Inner {
             info,
             cache_dir,
             pipelines,
             faults,
+            layouts,
             stream,
             pool: Mutex::default(),
             extensions: Mutex::default(),

@@ -1,17 +1,17 @@
-//! Pipelines, and launches batched into command buffers.
+//! Launches, batched into command buffers.
 //!
-//! Launches are recorded into one compute pass of one open encoder. The batch is submitted when it holds
-//! [`BATCH`] launches, when its parameters fill the ring, before a write, before a read, and at
-//! [`Device::submit`]. At most [`IN_FLIGHT`] batches wait in the queue; recording then waits for the oldest, so a program that
+//! Launches are recorded as data. They are encoded, into one compute pass, when something else is to follow them in the command
+//! buffer or when the batch is submitted: when it holds [`BATCH`] launches, when its parameters fill the ring, before a write,
+//! before a read, and at [`Device::submit`]. Only then do their pipelines have to be compiled. At most [`IN_FLIGHT`] batches wait in the queue; recording then waits for the oldest, so a program that
 //! never reads anything cannot run away from the GPU.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 
-use crate::device::{Device, Inner};
+use crate::compile::{Handle, Layouts, ParamSpace, Pipeline, SLOT, compile_all};
+use crate::device::Device;
 use crate::error::GpuError;
 use crate::pool::Allocation;
 use crate::profile::Recorder;
@@ -25,61 +25,10 @@ pub(crate) const MAX_BINDINGS: u32 = 32;
 const BATCH: u32 = 48;
 /// Batches in the queue at which recording waits.
 const IN_FLIGHT: usize = 16;
-/// Bytes of launch parameters per batch, and of one launch, where they travel in a uniform buffer.
+/// Bytes of launch parameters per batch where they travel in a uniform buffer, a slot for each launch.
 const RING: u64 = 128 * 1024;
-const SLOT: u64 = 512;
 /// Bind groups kept; beyond, those of past batches are dropped.
 const BIND_GROUPS: usize = 8192;
-
-/// Where a launch's parameters travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ParamSpace {
-    /// In the command stream: `var<immediate>`.
-    Immediate,
-    /// In a uniform buffer: `@group(1) @binding(0) var<uniform>`.
-    Uniform,
-}
-
-/// What a pipeline is made from.
-#[derive(Debug, Clone, Copy)]
-pub struct PipelineDescriptor<'a> {
-    /// Names it in errors and profiles.
-    pub label: &'a str,
-    /// WGSL with the compute entry point `main`.
-    pub source: &'a str,
-    /// Storage buffers, `@group(0) @binding(0..bindings)`, each `read_write`.
-    pub bindings: u32,
-    /// Size of the parameters, in bytes; 0 for none.
-    pub params_bytes: u32,
-    /// Where the source expects them: see [`Device::param_space`].
-    pub param_space: ParamSpace,
-}
-
-/// A compiled kernel.
-#[derive(Clone)]
-pub struct Pipeline(Arc<Compiled>);
-
-struct Compiled {
-    label: Arc<str>,
-    pipeline: wgpu::ComputePipeline,
-    inner: std::sync::Weak<Inner>,
-    bindings: usize,
-    params_bytes: usize,
-    param_space: ParamSpace,
-}
-
-impl Pipeline {
-    /// The label it was made with.
-    pub fn label(&self) -> &str {
-        &self.0.label
-    }
-}
-
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pipeline({})", self.0.label)
-    }
-}
 
 /// A window on an allocation.
 #[derive(Debug, Clone, Copy)]
@@ -99,20 +48,27 @@ struct BindKey {
     size: u64,
 }
 
+/// A launch that is not encoded yet.
+struct Recorded {
+    pipeline: Pipeline,
+    group: wgpu::BindGroup,
+    /// Where its parameters begin, in `immediates` or in `params`.
+    params: usize,
+    size: [u32; 2],
+}
+
 /// What is recorded and not yet submitted.
 pub(crate) struct Stream {
-    // Dropped before the encoder that it borrows from.
-    pass: Option<wgpu::ComputePass<'static>>,
-    encoder: Option<wgpu::CommandEncoder>,
-    pub(crate) pending: u32,
-    /// Address of the pipeline that the pass has set; only compared.
-    current: usize,
+    recorded: Vec<Recorded>,
+    /// The recorded launches' parameters that go into the command stream.
+    immediates: Vec<u8>,
+    /// The batch's parameters that go into the ring.
     params: Vec<u8>,
+    encoder: Option<wgpu::CommandEncoder>,
+    /// Launches of the batch, encoded or not.
+    pub(crate) pending: u32,
     ring: wgpu::Buffer,
     ring_group: wgpu::BindGroup,
-    layouts: Vec<wgpu::BindGroupLayout>,
-    params_layout: wgpu::BindGroupLayout,
-    pipeline_layouts: FxHashMap<(u32, u32, ParamSpace), wgpu::PipelineLayout>,
     bind_groups: FxHashMap<Box<[BindKey]>, (wgpu::BindGroup, u64)>,
     /// The key of the launch at hand, kept to spare an allocation.
     key: Vec<BindKey>,
@@ -123,40 +79,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(device: &wgpu::Device, bindings: u32) -> Stream {
-        let layouts = (0..=bindings)
-            .map(|bindings| {
-                let entries: Vec<wgpu::BindGroupLayoutEntry> = (0..bindings)
-                    .map(|binding| wgpu::BindGroupLayoutEntry {
-                        binding,
-                        visibility: wgpu::ShaderStages::COMPUTE,
-                        ty: wgpu::BindingType::Buffer {
-                            ty: wgpu::BufferBindingType::Storage { read_only: false },
-                            has_dynamic_offset: false,
-                            min_binding_size: None,
-                        },
-                        count: None,
-                    })
-                    .collect();
-                device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                    label: Some("kiln storage"),
-                    entries: &entries,
-                })
-            })
-            .collect();
-        let params_layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-            label: Some("kiln params"),
-            entries: &[wgpu::BindGroupLayoutEntry {
-                binding: 0,
-                visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer {
-                    ty: wgpu::BufferBindingType::Uniform,
-                    has_dynamic_offset: true,
-                    min_binding_size: None,
-                },
-                count: None,
-            }],
-        });
+    pub(crate) fn new(device: &wgpu::Device, layouts: &Layouts) -> Stream {
         let ring = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("kiln params"),
             size: RING,
@@ -165,7 +88,7 @@ impl Stream {
         });
         let ring_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("kiln params"),
-            layout: &params_layout,
+            layout: &layouts.params,
             entries: &[wgpu::BindGroupEntry {
                 binding: 0,
                 resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -176,16 +99,13 @@ impl Stream {
             }],
         });
         Stream {
-            pass: None,
+            recorded: Vec::new(),
+            immediates: Vec::new(),
+            params: Vec::new(),
             encoder: None,
             pending: 0,
-            current: 0,
-            params: Vec::new(),
             ring,
             ring_group,
-            layouts,
-            params_layout,
-            pipeline_layouts: FxHashMap::default(),
             bind_groups: FxHashMap::default(),
             key: Vec::new(),
             batch: 0,
@@ -195,17 +115,19 @@ impl Stream {
         }
     }
 
-    /// The open encoder, outside of any pass.
-    pub(crate) fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
-        self.pass = None;
-        self.current = 0;
-        self.encoder.get_or_insert_with(|| {
-            device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("kiln batch") })
-        })
+    /// The recorded launches' pipelines that nobody has compiled, each once.
+    fn not_compiled(&self) -> Vec<Pipeline> {
+        let mut new: Vec<Pipeline> = Vec::new();
+        for Recorded { pipeline, .. } in &self.recorded {
+            if pipeline.0.outcome().is_none() && !new.iter().any(|known| Arc::ptr_eq(&known.0, &pipeline.0)) {
+                new.push(pipeline.clone());
+            }
+        }
+        new
     }
 
     /// The bind group of `self.key`.
-    fn bind_group(&mut self, device: &wgpu::Device, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+    fn bind_group(&mut self, device: &wgpu::Device, layouts: &Layouts, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
         if let Some((group, used)) = self.bind_groups.get_mut(self.key.as_slice()) {
             *used = self.batch;
             return group.clone();
@@ -229,7 +151,7 @@ impl Stream {
             .collect();
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("kiln storage"),
-            layout: &self.layouts[bindings.len()],
+            layout: &layouts.storage[bindings.len()],
             entries: &entries,
         });
         self.bind_groups.insert(self.key.as_slice().into(), (group.clone(), self.batch));
@@ -238,84 +160,6 @@ impl Stream {
 }
 
 impl Device {
-    /// Where parameters of this size travel on this device.
-    pub fn param_space(&self, bytes: u32) -> ParamSpace {
-        if bytes <= self.info().limits.immediate_bytes && self.info().features.immediates {
-            ParamSpace::Immediate
-        } else {
-            ParamSpace::Uniform
-        }
-    }
-
-    /// Compiles WGSL.
-    ///
-    /// # Errors
-    /// [`GpuError::Validation`] with the compiler's message and the line, and any earlier fault.
-    pub fn pipeline(&self, descriptor: &PipelineDescriptor<'_>) -> Result<Pipeline, GpuError> {
-        let label = descriptor.label;
-        let launch_error = |message: String| GpuError::Launch { label: label.to_string(), message };
-        let most = self.info().limits.storage_buffers;
-        if descriptor.bindings > most {
-            return Err(launch_error(format!(
-                "{} bindings; this adapter takes at most {most}: pack buffers together",
-                descriptor.bindings
-            )));
-        }
-        if u64::from(descriptor.params_bytes) > SLOT || !descriptor.params_bytes.is_multiple_of(4) {
-            return Err(launch_error(format!(
-                "{} bytes of parameters; needs a multiple of 4 up to {SLOT}: pass the rest in a buffer",
-                descriptor.params_bytes
-            )));
-        }
-        self.inner().faults.check()?;
-        let device = &self.inner().device;
-        let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(label),
-            source: wgpu::ShaderSource::Wgsl(descriptor.source.into()),
-        });
-        let mut stream = self.stream();
-        let key = (descriptor.bindings, descriptor.params_bytes, descriptor.param_space);
-        let Stream { pipeline_layouts, layouts, params_layout, .. } = &mut *stream;
-        let layout = pipeline_layouts.entry(key).or_insert_with(|| {
-            let storage = Some(&layouts[descriptor.bindings as usize]);
-            let (groups, immediate_size) = match descriptor.param_space {
-                _ if descriptor.params_bytes == 0 => (vec![storage], 0),
-                ParamSpace::Immediate => (vec![storage], descriptor.params_bytes),
-                ParamSpace::Uniform => (vec![storage, Some(&*params_layout)], 0),
-            };
-            device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some("kiln"),
-                bind_group_layouts: &groups,
-                immediate_size,
-            })
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(label),
-            layout: Some(layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes its workgroup memory before it reads it.
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: self.inner().pipelines.as_ref().map(|pipelines| &pipelines.cache),
-        });
-        drop(stream);
-        if let Some(error) = pollster::block_on(scope.pop()) {
-            return Err(GpuError::from_wgpu(label, error));
-        }
-        Ok(Pipeline(Arc::new(Compiled {
-            label: label.into(),
-            pipeline,
-            inner: Arc::downgrade(self.inner()),
-            bindings: descriptor.bindings as usize,
-            params_bytes: descriptor.params_bytes as usize,
-            param_space: descriptor.param_space,
-        })))
-    }
-
     /// Queues a launch of `groups` workgroups. More than 65,535 are spread over the dispatch's dimensions, so a kernel numbers
     /// its group `wid.x + wid.y * num_workgroups.x` and returns where that is beyond its own count. No group, no launch.
     ///
@@ -329,18 +173,18 @@ impl Device {
         params: &[u8],
         groups: u64,
     ) -> Result<(), GpuError> {
-        let compiled = &*pipeline.0;
-        let error = |message: String| GpuError::Launch { label: compiled.label.to_string(), message };
-        if !std::ptr::eq(compiled.inner.as_ptr(), Arc::as_ptr(self.inner())) {
-            return Err(error("the pipeline belongs to another device; compile it on this one".to_string()));
+        let handle = &*pipeline.0;
+        let error = |message: String| GpuError::Launch { label: handle.label.to_string(), message };
+        if !handle.is_of(self.inner()) {
+            return Err(handle.belongs_elsewhere());
         }
-        if bindings.len() != compiled.bindings || params.len() != compiled.params_bytes {
+        if bindings.len() != handle.bindings || params.len() != handle.params_bytes {
             return Err(error(format!(
                 "{} bindings and {} bytes of parameters; needs {} and {}",
                 bindings.len(),
                 params.len(),
-                compiled.bindings,
-                compiled.params_bytes
+                handle.bindings,
+                handle.params_bytes
             )));
         }
         if groups == 0 {
@@ -353,66 +197,62 @@ impl Device {
         }
         let columns = groups.div_ceil(rows);
         self.inner().faults.check()?;
+        if let Some(Err(error)) = handle.outcome() {
+            return Err(error.clone());
+        }
 
-        let device = &self.inner().device;
-        let mut guard = self.stream();
-        let stream = &mut *guard;
+        let mut stream = self.stream();
+        if handle.param_space == ParamSpace::Uniform && stream.params.len() as u64 + SLOT > RING {
+            drop(stream);
+            stream = self.compiled_stream();
+            self.submit_stream(&mut stream);
+            self.inner().faults.check()?;
+        }
         stream.key.clear();
         for binding in bindings {
-            stream.key.push(self.bind_key(compiled, binding)?);
+            stream.key.push(self.bind_key(handle, binding)?);
         }
-        if compiled.param_space == ParamSpace::Uniform && stream.params.len() as u64 + SLOT > RING {
-            self.submit_stream(stream);
-        }
+        let group = stream.bind_group(&self.inner().device, &self.inner().layouts, bindings);
         if let Some(recorder) = stream.recorder.as_mut() {
-            // A pass of its own for each launch: timestamps at pass boundaries are what every adapter can take.
-            stream.pass = None;
-            let encoder = stream.encoder.get_or_insert_with(|| {
-                device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("kiln profile") })
-            });
-            let pass = recorder.begin(device, encoder, &compiled.label, groups);
-            stream.pass = Some(pass);
-            stream.current = 0;
-        } else if stream.pass.is_none() {
-            let pass = stream
-                .encoder(device)
-                .begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some("kiln"), timestamp_writes: None })
-                .forget_lifetime();
-            stream.pass = Some(pass);
+            recorder.note(&handle.label, groups);
         }
-        let group = stream.bind_group(device, bindings);
-        let Some(pass) = stream.pass.as_mut() else { return Ok(()) };
-        let address = Arc::as_ptr(&pipeline.0) as usize;
-        if stream.current != address {
-            pass.set_pipeline(&compiled.pipeline);
-            stream.current = address;
-        }
-        pass.set_bind_group(0, &group, &[]);
-        if !params.is_empty() {
-            match compiled.param_space {
-                ParamSpace::Immediate => pass.set_immediates(0, params),
-                ParamSpace::Uniform => {
-                    let at = stream.params.len();
+        let at = match handle.param_space {
+            ParamSpace::Immediate => {
+                let at = stream.immediates.len();
+                stream.immediates.extend_from_slice(params);
+                at
+            }
+            ParamSpace::Uniform => {
+                let at = stream.params.len();
+                if !params.is_empty() {
                     stream.params.extend_from_slice(params);
                     stream.params.resize(at + SLOT as usize, 0);
-                    pass.set_bind_group(1, &stream.ring_group, &[at as u32]);
                 }
+                at
             }
-        }
-        pass.dispatch_workgroups(columns as u32, rows as u32, 1);
+        };
+        let size = [columns as u32, rows as u32];
+        stream.recorded.push(Recorded { pipeline: pipeline.clone(), group, params: at, size });
         stream.pending += 1;
         stream.launches += 1;
         if stream.pending >= BATCH {
-            self.submit_stream(stream);
+            drop(stream);
+            let mut stream = self.compiled_stream();
+            // Another thread may have submitted it meanwhile.
+            if stream.pending >= BATCH {
+                self.submit_stream(&mut stream);
+            }
+            drop(stream);
+            return self.inner().faults.check();
         }
         Ok(())
     }
 
-    fn bind_key(&self, compiled: &Compiled, binding: &Binding<'_>) -> Result<BindKey, GpuError> {
+    fn bind_key(&self, handle: &Handle, binding: &Binding<'_>) -> Result<BindKey, GpuError> {
         let allocation = binding.allocation;
         let limits = &self.info().limits;
         let capacity = allocation.capacity();
-        let error = |message: String| GpuError::Launch { label: compiled.label.to_string(), message };
+        let error = |message: String| GpuError::Launch { label: handle.label.to_string(), message };
         if !allocation.belongs_to(self.inner()) {
             return Err(error("a binding's memory belongs to another device; copy it to this one".to_string()));
         }
@@ -425,7 +265,7 @@ impl Device {
         }
         if binding.size > limits.binding_bytes {
             return Err(GpuError::BindingTooLarge {
-                label: compiled.label.to_string(),
+                label: handle.label.to_string(),
                 bytes: binding.size,
                 limit: limits.binding_bytes,
             });
@@ -442,7 +282,7 @@ impl Device {
     /// # Errors
     /// The device's first fault.
     pub fn submit(&self) -> Result<(), GpuError> {
-        self.submit_stream(&mut self.stream());
+        self.submit_stream(&mut self.compiled_stream());
         self.inner().faults.check()
     }
 
@@ -451,7 +291,7 @@ impl Device {
     /// # Errors
     /// The device's first fault.
     pub fn sync(&self) -> Result<(), GpuError> {
-        let mut stream = self.stream();
+        let mut stream = self.compiled_stream();
         self.submit_stream(&mut stream);
         let last = stream.in_flight.back().cloned();
         stream.in_flight.clear();
@@ -482,10 +322,84 @@ impl Device {
         self.inner().stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Submits the open batch, if there is one, and returns the last submission's number.
+    /// The stream, for a caller that encodes or submits: the pipelines of what is recorded are compiled, without the lock.
+    pub(crate) fn compiled_stream(&self) -> MutexGuard<'_, Stream> {
+        loop {
+            let stream = self.stream();
+            let new = if self.compiles_alone() { Vec::new() } else { stream.not_compiled() };
+            if new.is_empty() {
+                return stream;
+            }
+            drop(stream);
+            compile_all(self.inner(), &new);
+        }
+    }
+
+    /// The open encoder, behind everything recorded before.
+    pub(crate) fn encoder<'s>(&self, stream: &'s mut Stream) -> &'s mut wgpu::CommandEncoder {
+        self.encode(stream);
+        stream.encoder.get_or_insert_with(|| self.new_encoder())
+    }
+
+    fn new_encoder(&self) -> wgpu::CommandEncoder {
+        let label = Some("kiln batch");
+        self.inner().device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label })
+    }
+
+    /// Encodes what is recorded, up to the first launch whose pipeline did not compile: that is a fault, and what follows may need
+    /// its results.
+    fn encode(&self, stream: &mut Stream) {
+        if stream.recorded.is_empty() {
+            return;
+        }
+        let Stream { recorded, immediates, encoder, ring_group, recorder, .. } = stream;
+        let encoder = encoder.get_or_insert_with(|| self.new_encoder());
+        let mut pass: Option<wgpu::ComputePass<'static>> = None;
+        let mut current: Option<&Handle> = None;
+        for launch in recorded.iter() {
+            let handle = &*launch.pipeline.0;
+            let pipeline = match handle.compiled(self.inner()) {
+                Ok(pipeline) => pipeline,
+                Err(error) => {
+                    self.inner().faults.record(error.clone());
+                    break;
+                }
+            };
+            if let Some(recorder) = recorder {
+                // A pass of its own for each launch: timestamps at pass boundaries are what every adapter can take.
+                drop(pass.take());
+                pass = Some(recorder.begin(&self.inner().device, encoder, &handle.label));
+                current = None;
+            }
+            let pass = pass.get_or_insert_with(|| {
+                let descriptor = wgpu::ComputePassDescriptor { label: Some("kiln"), timestamp_writes: None };
+                encoder.begin_compute_pass(&descriptor).forget_lifetime()
+            });
+            if !current.is_some_and(|current| std::ptr::eq(current, handle)) {
+                pass.set_pipeline(pipeline);
+                current = Some(handle);
+            }
+            pass.set_bind_group(0, &launch.group, &[]);
+            if handle.params_bytes > 0 {
+                match handle.param_space {
+                    ParamSpace::Immediate => {
+                        pass.set_immediates(0, &immediates[launch.params..launch.params + handle.params_bytes]);
+                    }
+                    ParamSpace::Uniform => pass.set_bind_group(1, &*ring_group, &[launch.params as u32]),
+                }
+            }
+            pass.dispatch_workgroups(launch.size[0], launch.size[1], 1);
+        }
+        // The encoder is closed only after the pass.
+        drop(pass);
+        recorded.clear();
+        immediates.clear();
+    }
+
+    /// Submits the open batch, if there is one, and returns the last submission's number. The stream is best had from
+    /// [`compiled_stream`](Device::compiled_stream): what is not compiled is compiled here, one after the other.
     pub(crate) fn submit_stream(&self, stream: &mut Stream) -> Option<wgpu::SubmissionIndex> {
-        stream.pass = None;
-        stream.current = 0;
+        self.encode(stream);
         if let Some(mut encoder) = stream.encoder.take() {
             if let Some(recorder) = stream.recorder.as_mut() {
                 recorder.resolve(&self.inner().device, &mut encoder);

@@ -32,6 +32,7 @@
 
 mod adapter;
 pub mod cache;
+mod compile;
 mod device;
 mod error;
 mod launch;
@@ -41,8 +42,9 @@ mod profile;
 mod transfer;
 
 pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, MatrixUnit, Options};
+pub use compile::{ParamSpace, Pipeline, PipelineDescriptor};
 pub use device::Device;
 pub use error::GpuError;
-pub use launch::{Binding, MIN_BINDINGS, ParamSpace, Pipeline, PipelineDescriptor};
+pub use launch::{Binding, MIN_BINDINGS};
 pub use pool::{Allocation, Holder, MemoryReport};
 pub use profile::{Event, Profile, Scope};

@@ -102,15 +102,18 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// Opens the pass of one launch.
+    /// Takes down a launch, under the scopes that are open now.
+    pub(crate) fn note(&mut self, label: &Arc<str>, groups: u64) {
+        self.launches.push((self.scopes.join("."), label.clone(), groups));
+    }
+
+    /// Opens the pass of the next launch that was taken down.
     pub(crate) fn begin(
         &mut self,
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
-        label: &Arc<str>,
-        groups: u64,
+        label: &str,
     ) -> wgpu::ComputePass<'static> {
-        self.launches.push((self.scopes.join("."), label.clone(), groups));
         if self.batches.last().is_none_or(|batch| batch.used + 2 > 2 * QUERIES) {
             let size = u64::from(2 * QUERIES) * 8;
             let buffer = |usage| {
@@ -185,7 +188,7 @@ impl Device {
         if !self.info().features.timestamps {
             return Err(GpuError::NoTimestamps { adapter: self.info().name.clone() });
         }
-        let mut stream = self.stream();
+        let mut stream = self.compiled_stream();
         self.submit_stream(&mut stream);
         stream.recorder = Some(Recorder { scopes: Vec::new(), launches: Vec::new(), batches: Vec::new() });
         drop(stream);
@@ -219,7 +222,7 @@ impl Device {
     /// # Errors
     /// The device's first fault.
     pub fn finish_profile(&self) -> Result<Profile, GpuError> {
-        let mut stream = self.stream();
+        let mut stream = self.compiled_stream();
         let last = self.submit_stream(&mut stream);
         let Some(recorder) = stream.recorder.take() else { return Ok(Profile { events: Vec::new() }) };
         drop(stream);

@@ -78,7 +78,7 @@ impl Device {
         if bytes.is_empty() {
             return self.inner().faults.check();
         }
-        let mut stream = self.stream();
+        let mut stream = self.compiled_stream();
         if stream.pending > 0 {
             // A write takes effect before the next submission; what is recorded must see the memory as it was.
             self.submit_stream(&mut stream);
@@ -169,9 +169,9 @@ impl Device {
             });
         }
         let arrival = Arc::new(Arrival::default());
-        let mut stream = self.stream();
+        let mut stream = self.compiled_stream();
         if bytes > 0 {
-            stream.encoder(device).copy_buffer_to_buffer(
+            self.encoder(&mut stream).copy_buffer_to_buffer(
                 &allocation.buffer().buffer,
                 allocation.offset() + offset,
                 &staging,

@@ -35,6 +35,40 @@ fn affine(device: &Device, space: ParamSpace) -> Pipeline {
         .unwrap()
 }
 
+/// A kernel of its own for each number: `x[i] = x[i] * 0.75 + number / (i + 3)`, compiled at once or later.
+fn numbered(device: &Device, number: u32, later: bool) -> Pipeline {
+    let label = format!("numbered {number}");
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+         @compute @workgroup_size(64)
+         fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+             let i = id.x;
+             x[i] = fma(x[i], 0.75, {number}.0 / f32(i + 3u));
+         }}"
+    );
+    let descriptor = PipelineDescriptor {
+        label: &label,
+        source: &source,
+        bindings: 1,
+        params_bytes: 0,
+        param_space: ParamSpace::Uniform,
+    };
+    if later { device.deferred_pipeline(&descriptor, |message| message) } else { device.pipeline(&descriptor) }.unwrap()
+}
+
+/// A kernel that does not compile, with its message marked as explained.
+fn broken(device: &Device) -> Pipeline {
+    let descriptor = PipelineDescriptor {
+        label: "broken",
+        source: "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+                 @compute @workgroup_size(1) fn main() { nothing(); }",
+        bindings: 1,
+        params_bytes: 0,
+        param_space: ParamSpace::Uniform,
+    };
+    device.deferred_pipeline(&descriptor, |message| format!("explained: {message}")).unwrap()
+}
+
 fn params(n: u32, scale: f32) -> Vec<u8> {
     [n, scale.to_bits(), 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
@@ -193,6 +227,137 @@ fn errors_say_what_was_given_and_what_is_needed() {
 }
 
 #[test]
+fn kernels_compiled_later_give_the_same_bits() {
+    // Fewer than a batch holds, and more.
+    for count in [1, 2, 30, 120] {
+        let run = |later: bool| {
+            let device = Device::open(Options::new().no_cache()).unwrap();
+            let x = device.allocate(256, "x").unwrap();
+            device.write(&x, 0, &[1.0f32; 64]).unwrap();
+            let affine = affine(&device, device.param_space(16));
+            for number in 0..count {
+                device.launch(&numbered(&device, number, later), &[whole(&x)], &[], 1).unwrap();
+                // Parameters find their launches among those that have none.
+                device.launch(&affine, &[whole(&x)], &params(number % 64, 0.5), 1).unwrap();
+            }
+            let bits: Vec<u32> = device.read_blocking(&x, 0, 64).unwrap();
+            bits
+        };
+        assert_eq!(run(true), run(false), "{count} kernels");
+    }
+}
+
+#[test]
+fn a_kernel_that_does_not_compile_later_is_a_fault_from_the_submission_on() {
+    let text = |error: GpuError| {
+        let text = error.to_string();
+        assert!(matches!(&error, GpuError::Validation { label, .. } if label == "broken"), "{text}");
+        assert!(text.starts_with("broken: explained: ") && text.contains("nothing"), "{text}");
+    };
+    type Call = fn(&Device, &kiln_gpu::Allocation) -> Option<GpuError>;
+    let calls: [(&str, Call); 6] = [
+        ("submit", |device, _| device.submit().err()),
+        ("sync", |device, _| device.sync().err()),
+        ("read", |device, x| pollster::block_on(device.read::<f32>(x, 0, 1)).err()),
+        ("read_blocking", |device, x| device.read_blocking::<f32>(x, 0, 1).err()),
+        ("write", |device, x| device.write(x, 0, &[1.0f32]).err()),
+        ("launch", |device, x| {
+            // Fills the batch, which submits it.
+            let good = numbered(device, 1, true);
+            (0..60).find_map(|_| device.launch(&good, &[whole(x)], &[], 1).err())
+        }),
+    ];
+    for (first, call) in calls {
+        for others in [0, 5] {
+            let device = device();
+            let x = device.allocate(256, "x").unwrap();
+            for number in 0..others {
+                device.launch(&numbered(&device, number, true), &[whole(&x)], &[], 1).unwrap();
+            }
+            device.launch(&broken(&device), &[whole(&x)], &[], 1).expect("nothing is compiled yet");
+            text(call(&device, &x).unwrap_or_else(|| panic!("{first} says nothing")));
+            for (_, again) in &calls[..5] {
+                text(again(&device, &x).unwrap_or_else(|| panic!("nothing is said after {first}")));
+            }
+            text(device.allocate(16, "more").unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn a_kernel_that_is_asked_to_compile_now_leaves_the_device_usable() {
+    let device = device();
+    let x = device.allocate(256, "x").unwrap();
+    let (good, bad) = (numbered(&device, 3, true), broken(&device));
+    let error = device.compile(&[good.clone(), bad.clone(), good.clone()]).unwrap_err();
+    assert!(error.to_string().starts_with("broken: explained: "), "{error}");
+    assert_eq!(device.launch(&bad, &[whole(&x)], &[], 1).unwrap_err().to_string(), error.to_string());
+    device.write(&x, 0, &[4.0f32; 64]).unwrap();
+    device.launch(&good, &[whole(&x)], &[], 1).unwrap();
+    assert_eq!(device.read_blocking::<f32>(&x, 0, 1).unwrap(), [4.0]);
+    let other = Device::open(Options::new().no_cache()).unwrap();
+    let foreign = "numbered 3: the pipeline belongs to another device; compile it on this one";
+    assert_eq!(other.compile(std::slice::from_ref(&good)).unwrap_err().to_string(), foreign);
+}
+
+#[test]
+fn reads_and_writes_keep_their_place_among_launches() {
+    let device = device();
+    let x = device.allocate(256, "x").unwrap();
+    device.write(&x, 0, &[8.0f32; 64]).unwrap();
+    let mut reads = Vec::new();
+    for number in 0..6u32 {
+        // New at its first launch each time, so nothing is compiled when the read is asked for.
+        device.launch(&numbered(&device, 3 * number, true), &[whole(&x)], &[], 1).unwrap();
+        reads.push(device.read::<f32>(&x, 0, 1));
+        if number == 3 {
+            device.write(&x, 0, &[100.0f32]).unwrap();
+        }
+    }
+    let mut value = 8.0f32;
+    for (number, read) in reads.into_iter().enumerate() {
+        value = value * 0.75 + number as f32;
+        assert_eq!(pollster::block_on(read).unwrap(), [value], "after launch {number}");
+        if number == 3 {
+            value = 100.0;
+        }
+    }
+}
+
+#[test]
+fn threads_record_on_one_device_with_kernels_that_are_not_compiled() {
+    let device = Device::open(Options::new().no_cache()).unwrap();
+    // Each kernel is launched by all threads, so that they meet at its compilation.
+    let kernels: Vec<Pipeline> = (0..90).map(|number| numbered(&device, number, true)).collect();
+    let expected = {
+        let x = device.allocate(256, "x").unwrap();
+        device.write(&x, 0, &[1.0f32; 64]).unwrap();
+        for number in 0..90 {
+            device.launch(&numbered(&device, number, false), &[whole(&x)], &[], 1).unwrap();
+        }
+        device.read_blocking::<u32>(&x, 0, 64).unwrap()
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4usize {
+            let (device, kernels, expected) = (&device, &kernels, &expected);
+            scope.spawn(move || {
+                let x = device.allocate(256, "x").unwrap();
+                device.write(&x, 0, &[1.0f32; 64]).unwrap();
+                for (number, kernel) in kernels.iter().enumerate() {
+                    device.launch(kernel, &[whole(&x)], &[], 1).unwrap();
+                    match (number + thread) % 9 {
+                        0 => device.submit().unwrap(),
+                        4 => device.compile(&kernels[number..(number + 4).min(90)]).unwrap(),
+                        _ => {}
+                    }
+                }
+                assert_eq!(&device.read_blocking::<u32>(&x, 0, 64).unwrap(), expected, "thread {thread}");
+            });
+        }
+    });
+}
+
+#[test]
 fn no_adapter_is_an_error_that_lists_what_there_is() {
     let error = Device::open(Options::new().ignore_environment().adapter("no such adapter")).unwrap_err();
     let text = error.to_string();
@@ -252,6 +417,8 @@ fn the_profiler_names_layers_and_ops() {
     let profile = device.finish_profile().unwrap();
     assert_eq!(profile.events.len(), 101);
     assert_eq!((profile.events[0].layer.as_str(), profile.events[0].op.as_str()), ("features.0", "affine"));
+    // The scopes are those of the launch, not of the later moment when its batch is encoded.
+    assert!(profile.events[..100].iter().all(|event| event.layer == "features.0"));
     assert_eq!(profile.events[100].layer, "");
     assert!(profile.events.iter().all(|event| event.duration_us > 0.0), "every launch took time");
     assert!(profile.events.windows(2).all(|pair| pair[0].start_us <= pair[1].start_us), "in order");

@@ -4,16 +4,16 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use bytemuck::Pod;
-use kiln_gpu::{Binding, Device, GpuError, Pipeline, PipelineDescriptor};
+use kiln_gpu::{Binding, Device, Pipeline, PipelineDescriptor};
 use kiln_shaders::{Kernel, ParamSpace, link};
 use rustc_hash::FxHashMap;
 
 use crate::error::Result;
 use crate::tensor::Tensor;
 
-/// The kernels that a device has compiled.
+/// The kernels that a device has compiled, or will when a batch with them is submitted.
 #[derive(Default)]
-struct Compiled(Mutex<FxHashMap<Kernel, Pipeline>>);
+struct Kernels(Mutex<FxHashMap<Kernel, Pipeline>>);
 
 /// A tensor as a kernel sees it: a window that starts at an aligned byte, and the elements between there and the tensor's first.
 #[derive(Clone, Copy)]
@@ -69,10 +69,10 @@ fn registered(kernel: &Kernel) -> bool {
     VARIANTS.contains(kernel)
 }
 
-/// Compiles a kernel, or finds it compiled.
+/// The pipeline of a kernel, the same one each time.
 fn pipeline(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
-    let compiled = device.extension::<Compiled>();
-    if let Some(pipeline) = compiled.0.lock().unwrap_or_else(PoisonError::into_inner).get(kernel) {
+    let kernels = device.extension::<Kernels>();
+    if let Some(pipeline) = kernels.0.lock().unwrap_or_else(PoisonError::into_inner).get(kernel) {
         return Ok(pipeline.clone());
     }
     debug_assert!(
@@ -88,22 +88,23 @@ fn pipeline(device: &Device, kernel: &Kernel) -> Result<Pipeline> {
         kiln_gpu::ParamSpace::Immediate => link(kernel, ParamSpace::Immediate)?,
     };
     let label = kernel.label();
-    let pipeline = device
-        .pipeline(&PipelineDescriptor {
-            label: &label,
-            source: &linked.source,
-            bindings: linked.bindings(),
-            params_bytes: linked.params_bytes(),
-            param_space: space,
-        })
-        .map_err(|error| match error {
-            GpuError::Validation { label, message } => {
-                GpuError::Validation { label, message: linked.relocate(&message) }
-            }
-            other => other,
-        })?;
-    compiled.0.lock().unwrap_or_else(PoisonError::into_inner).insert(kernel.clone(), pipeline.clone());
-    Ok(pipeline)
+    let descriptor = PipelineDescriptor {
+        label: &label,
+        source: &linked.source,
+        bindings: linked.bindings(),
+        params_bytes: linked.params_bytes(),
+        param_space: space,
+    };
+    // Whether these compile is for the caller to learn now: a program's own text may be wrong, and a driver may refuse what its
+    // adapter has matrix units for. The others are compiled on threads, a batch at a time.
+    let at_once = kernel.own_text().is_some() || linked.needs_cooperative_matrices();
+    let places = linked.clone();
+    let pipeline = device.deferred_pipeline(&descriptor, move |message| places.relocate(&message))?;
+    if at_once {
+        device.compile(std::slice::from_ref(&pipeline))?;
+    }
+    let mut kernels = kernels.0.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(kernels.entry(kernel.clone()).or_insert(pipeline).clone())
 }
 
 /// Queues `groups` workgroups of a kernel.
