@@ -225,6 +225,34 @@ impl Device {
     ///
     /// `explain` may rewrite the compiler's message, for text that was put together from files. It must not use the device.
     ///
+    /// ```
+    /// use kiln_gpu::{Binding, Device, ParamSpace, PipelineDescriptor};
+    ///
+    /// # fn main() -> Result<(), kiln_gpu::GpuError> {
+    /// let device = Device::open_default()?;
+    /// let later = |label, body| {
+    ///     let source = format!(
+    ///         "@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+    ///          @compute @workgroup_size(1) fn main() {{ {body} }}"
+    ///     );
+    ///     let (bindings, params_bytes, param_space) = (1, 0, ParamSpace::Uniform);
+    ///     let descriptor = PipelineDescriptor { label, source: &source, bindings, params_bytes, param_space };
+    ///     device.deferred_pipeline(&descriptor, |message| message)
+    /// };
+    /// let x = device.allocate(4, "example")?;
+    /// device.write(&x, 0, &[3.0f32])?;
+    /// let whole = [Binding { allocation: &x, offset: 0, size: 4 }];
+    /// device.launch(&later("double", "x[0] *= 2.0;")?, &whole, &[], 1)?;
+    /// device.launch(&later("increment", "x[0] += 1.0;")?, &whole, &[], 1)?;
+    /// // Both are compiled here.
+    /// assert_eq!(device.read_blocking::<f32>(&x, 0, 1)?, [7.0]);
+    ///
+    /// device.launch(&later("wrong", "x[0] = nothing;")?, &whole, &[], 1)?;
+    /// assert!(device.sync().unwrap_err().to_string().starts_with("wrong: "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`GpuError::Launch`] for more bindings or parameters than there can be, and any earlier fault.
     pub fn deferred_pipeline(
