@@ -1,7 +1,7 @@
-//! The CPU cost of one launch: what Kiln and wgpu do until the driver is called.
+//! The CPU cost of recording one launch.
 //!
-//! Batches of 40 launches, fewer than are submitted by themselves, are recorded and timed; submitting and waiting, which is the
-//! driver's, happens outside of the clock. `add` is a whole tensor operation: shape rules, memory, plan, launch.
+//! Batches of 40 launches, fewer than are submitted by themselves, are recorded and timed; encoding them, submitting and waiting
+//! happens outside of the clock. `add` is a whole tensor operation: shape rules, memory, plan, launch.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::{Duration, Instant};
