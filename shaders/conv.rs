@@ -99,28 +99,127 @@ impl Spacing {
         Spacing::ALL.iter().position(|spacing| *spacing == self).unwrap_or(2)
     }
 
-    /// WGSL that names `pixel(result, tap)` for four results and `taps` taps, and those names. `first` is the first tap.
-    fn pixels(self, taps: u32, first: &str) -> (String, impl Fn(u32, u32) -> String) {
+    /// WGSL that names `pixel(result, tap)` for some results and `taps` taps, and those names. `x` is the first pixel and `first` the
+    /// first tap.
+    fn pixels(
+        self,
+        [results, taps]: [u32; 2],
+        x: &str,
+        first: &str,
+        reads: Reads,
+    ) -> (String, impl Fn(u32, u32) -> String) {
         let mut text = String::new();
         let name = move |result: u32, tap: u32| match self {
             Spacing::Shared(step) => format!("w{}", result * step + tap),
             Spacing::Any => format!("w{result}_{tap}"),
         };
-        let mut named = Vec::new();
-        for (result, tap) in (0..4).flat_map(|result| (0..taps).map(move |tap| (result, tap))) {
-            let name = name(result, tap);
-            if named.contains(&name) {
-                continue;
+        // Writing to a String cannot fail.
+        match (self, reads) {
+            (Spacing::Shared(step), Reads::Pairs { even }) => {
+                let count = (results - 1) * step + taps;
+                let pairs = if even { count.div_ceil(2) } else { count / 2 + 1 };
+                let _ = writeln!(text, "    let x = {x};");
+                for pair in 0..pairs {
+                    let offset = 2 * pair;
+                    let at = if even { format!("x + {offset}") } else { format!("(x & -2) + {offset}") };
+                    let _ = writeln!(text, "    let p{pair} = pair(place, {at});");
+                }
+                let element = |at: u32| format!("p{}.{}", at / 2, ["x", "y"][at as usize % 2]);
+                for pixel in 0..count {
+                    let value = if even {
+                        element(pixel)
+                    } else {
+                        format!("select({}, {}, (x & 1) == 1)", element(pixel), element(pixel + 1))
+                    };
+                    let _ = writeln!(text, "    let w{pixel} = {value};");
+                }
             }
-            let offset = match self {
-                Spacing::Shared(step) => format!("{first}{}", result * step + tap),
-                Spacing::Any => format!("({first}{tap}) * params.dilation_x + {result} * params.step_x"),
-            };
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "    let {name} = pixel(place, {offset});");
-            named.push(name);
+            (Spacing::Shared(step), Reads::Single) => {
+                for pixel in 0..(results - 1) * step + taps {
+                    let _ = writeln!(text, "    let w{pixel} = pixel(place, {first}{pixel});");
+                }
+            }
+            (Spacing::Any, _) => {
+                for (result, tap) in (0..results).flat_map(|result| (0..taps).map(move |tap| (result, tap))) {
+                    let offset = format!("({first}{tap}) * params.dilation_x + {result} * params.step_x");
+                    let _ = writeln!(text, "    let {} = pixel(place, {offset});", name(result, tap));
+                }
+            }
         }
         (text, name)
+    }
+}
+
+/// How a row of pixels is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// A pixel at a time.
+    Single,
+    /// Two at a time, in 64-bit integers; `even`: the first pixel of each lane's window is the first of two.
+    Pairs { even: bool },
+}
+
+impl Reads {
+    const ALL: [Reads; 3] = [Reads::Single, Reads::Pairs { even: false }, Reads::Pairs { even: true }];
+
+    fn part(self) -> &'static str {
+        match self {
+            Reads::Single => "pixel_row",
+            Reads::Pairs { .. } => "pixel_pairs",
+        }
+    }
+
+    /// For an image of this width that starts at this element; `even`: every lane's first pixel is.
+    fn of(spacing: Spacing, pairs: bool, width: u32, offset: u32, even: bool) -> Reads {
+        let shared = matches!(spacing, Spacing::Shared(_));
+        if pairs && shared && width.is_multiple_of(2) && offset.is_multiple_of(2) {
+            Reads::Pairs { even }
+        } else {
+            Reads::Single
+        }
+    }
+
+    /// Those that a spacing can have.
+    fn with(spacing: Spacing) -> &'static [Reads] {
+        if spacing == Spacing::Any { &Reads::ALL[..1] } else { &Reads::ALL }
+    }
+
+    fn index(self) -> usize {
+        Reads::ALL.iter().position(|reads| *reads == self).unwrap_or(0)
+    }
+}
+
+/// How four neighbours of a row of dy are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dy {
+    Single,
+    Quads,
+    /// In 64-bit integers, two at a time.
+    Pairs,
+    /// In 64-bit integers, four at a time.
+    QuadsOfPairs,
+}
+
+impl Dy {
+    const ALL: [Dy; 4] = [Dy::Single, Dy::Quads, Dy::Pairs, Dy::QuadsOfPairs];
+
+    fn of(columns: u32, offset: u32, pairs: bool) -> Dy {
+        let all = |count| columns.is_multiple_of(count) && offset.is_multiple_of(count);
+        match pairs {
+            true if all(4) => Dy::QuadsOfPairs,
+            true if all(2) => Dy::Pairs,
+            false if all(4) => Dy::Quads,
+            _ => Dy::Single,
+        }
+    }
+
+    fn parts(self) -> &'static [&'static str] {
+        match self {
+            Dy::Single => &["dy_single"],
+            Dy::Quads => &["dy_quads", "quads"],
+            Dy::Pairs => &["dy_pairs"],
+            Dy::QuadsOfPairs => &["dy_quads", "quads_u64"],
+        }
     }
 }
 
@@ -134,13 +233,17 @@ fn chunk(taps: u32, choices: &[u32]) -> u32 {
     choices.iter().copied().min_by_key(|chunk| taps.div_ceil(*chunk) * chunk).unwrap_or(4)
 }
 
-/// The generated functions of `conv_lanes`, by taps and spacing.
-static FORWARD: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let each = FORWARD_TAPS.iter().flat_map(|taps| Spacing::ALL.map(|spacing| (*taps, spacing)));
-    each.map(|(taps, spacing)| {
-        let (pixels, name) = spacing.pixels(taps, "s + ");
-        let step = |tap| format!("V({})", (0..4).map(|result| name(result, tap)).collect::<Vec<_>>().join(", "));
-        let steps = (0..taps).map(step).collect::<Vec<_>>().join(", ");
+/// The generated functions of `conv_lanes`, by taps, spacing and reads; first all for four results a lane, then for eight.
+static FORWARD: LazyLock<[Vec<String>; 2]> = LazyLock::new(|| [4, 8].map(forward_functions));
+
+fn forward_functions(results: u32) -> Vec<String> {
+    each(&FORWARD_TAPS, |taps, spacing, reads| {
+        let (pixels, name) = spacing.pixels([results, taps], "place.x + s", "s + ", reads);
+        let step = |first: u32| {
+            let four = |tap| (first..first + 4).map(|result| name(result, tap)).collect::<Vec<_>>().join(", ");
+            (0..taps).map(|tap| format!("V({})", four(tap))).collect::<Vec<_>>().join(", ")
+        };
+        let [first, second] = [0, results - 4].map(step);
         let tap = |tap| format!("tap(at, s + {tap}u)");
         let taps = (0..taps).map(tap).collect::<Vec<_>>();
         let held = match &taps[..] {
@@ -148,24 +251,26 @@ static FORWARD: LazyLock<Vec<String>> = LazyLock::new(|| {
             taps => taps.join(", "),
         };
         format!(
-            "fn window(place: Place, s: i32) -> Step {{\n{pixels}    return Step({steps});\n}}\n\nfn hold(at: i32, s: u32) -> \
-             Held {{\n    return Held({held});\n}}"
+            "fn window(place: Place, s: i32) -> Window {{\n{pixels}    return Window(Step({first}), Step({second}));\n}}\n\n\
+             fn hold(at: i32, s: u32) -> Held {{\n    return Held({held});\n}}"
         )
     })
-    .collect()
-});
+}
 
-/// The generated function of `conv_grad_lanes`, by taps and spacing.
+/// The generated function of `conv_grad_lanes`, by taps, spacing and reads.
 static GRAD: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let each = GRAD_TAPS.iter().flat_map(|taps| Spacing::ALL.map(|spacing| (*taps, spacing)));
-    each.map(|(taps, spacing)| {
-        let (pixels, name) = spacing.pixels(taps, "");
+    each(&GRAD_TAPS, |taps, spacing, reads| {
+        let (pixels, name) = spacing.pixels([4, taps], "place.x", "", reads);
         let step = |result| format!("V({})", (0..taps).map(|tap| name(result, tap)).collect::<Vec<_>>().join(", "));
         let steps = (0..4).map(step).collect::<Vec<_>>().join(", ");
         format!("fn window(place: Place) -> Step {{\n{pixels}    return Step({steps});\n}}")
     })
-    .collect()
 });
+
+fn each(taps: &[u32], text: impl Fn(u32, Spacing, Reads) -> String) -> Vec<String> {
+    let spaced = taps.iter().flat_map(|taps| Spacing::ALL.map(|spacing| (*taps, spacing)));
+    spaced.flat_map(|(taps, spacing)| Reads::ALL.map(|reads| text(taps, spacing, reads))).collect()
+}
 
 /// Blocks of eight rows that a workgroup owns, for `m` rows; at most `rows` rows, 16 or 32.
 fn blocks(m: u32, rows: u32) -> u32 {
@@ -180,12 +285,47 @@ fn float(f16: bool) -> &'static str {
     if f16 { "f16" } else { "f32" }
 }
 
-fn generated(texts: &'static [String], choices: &[u32], taps: u32, spacing: Spacing) -> &'static str {
+fn generated(texts: &'static [String], choices: &[u32], taps: u32, spacing: Spacing, reads: Reads) -> &'static str {
     let row = choices.iter().position(|choice| *choice == taps).unwrap_or(0);
-    texts.get(row * Spacing::ALL.len() + spacing.index()).map_or("", String::as_str)
+    let at = (row * Spacing::ALL.len() + spacing.index()) * Reads::ALL.len() + reads.index();
+    texts.get(at).map_or("", String::as_str)
 }
 
-fn forward_kernel(blocks: u32, taps: u32, spacing: Spacing, quads: bool, f16: bool) -> Kernel {
+/// Rows of C and results of a lane.
+#[derive(Debug, Clone, Copy)]
+enum Shape {
+    /// Blocks of eight rows, by four results.
+    Blocks(u32),
+    /// Eight rows by eight results.
+    Wide,
+}
+
+impl Shape {
+    const ALL: [Shape; 4] = [Shape::Blocks(1), Shape::Blocks(2), Shape::Blocks(4), Shape::Wide];
+
+    /// For rows and columns of results. Eight results halve the loads of taps, but are more to waste at the end of a line.
+    fn of(m: u32, columns: u32, rows: u32) -> Shape {
+        let wide = 8 * columns.div_ceil(8);
+        if m <= 8 && 7 * wide <= 8 * (4 * columns.div_ceil(4)) { Shape::Wide } else { Shape::Blocks(blocks(m, rows)) }
+    }
+
+    fn blocks(self) -> u32 {
+        match self {
+            Shape::Blocks(blocks) => blocks,
+            Shape::Wide => 1,
+        }
+    }
+
+    fn results(self) -> u32 {
+        match self {
+            Shape::Blocks(_) => 4,
+            Shape::Wide => 8,
+        }
+    }
+}
+
+fn forward_kernel(shape: Shape, taps: u32, spacing: Spacing, reads: Reads, quads: bool, f16: bool) -> Kernel {
+    let wide = matches!(shape, Shape::Wide);
     let chain = match taps {
         5 => "chain5",
         4 => "chain4",
@@ -193,40 +333,54 @@ fn forward_kernel(blocks: u32, taps: u32, spacing: Spacing, quads: bool, f16: bo
         _ => "chain2",
     };
     Kernel::new("conv_lanes")
-        .constant("BLOCKS", blocks)
+        .constant("BLOCKS", shape.blocks())
+        .constant("WIDE", wide)
         .constant("C_QUADS", quads)
         .alias("T", float(f16))
         .alias("C", float(f16))
         .part(chain)
-        .function(generated(&FORWARD, &FORWARD_TAPS, taps, spacing))
+        .part(reads.part())
+        .function(generated(&FORWARD[usize::from(wide)], &FORWARD_TAPS, taps, spacing, reads))
 }
 
 /// The convolution as a launch. `quads`: four neighbours of C can be stored at once. A workgroup owns at most `rows` rows, 16 or
-/// 32.
-pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32) -> Launch {
-    let blocks = blocks(params.m, rows);
+/// 32. `int64`: the device has 64-bit integers.
+pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32, int64: bool) -> Launch {
+    let shape = Shape::of(params.m, params.out_columns, rows);
     let taps = chunk(params.taps_x, &FORWARD_TAPS);
-    let kernel = forward_kernel(blocks, taps, Spacing::of(params.step_x, params.dilation_x), quads, f16);
+    let spacing = Spacing::of(params.step_x, params.dilation_x);
+    // A lane's results start at a multiple of 4, its taps at a multiple of `taps`.
+    let even = params.pad_x % 2 == 0 && (taps % 2 == 0 || taps >= params.taps_x);
+    let reads = Reads::of(spacing, int64 && !f16, params.width, params.image_offset, even);
+    let kernel = forward_kernel(shape, taps, spacing, reads, quads, f16);
     let lines = u64::from(params.images) * u64::from(params.out_rows);
-    let across = (lines * u64::from(params.out_columns.div_ceil(4))).div_ceil(8);
-    Launch::new(kernel, params, across * u64::from(params.m.div_ceil(8 * blocks)) * u64::from(params.groups))
+    let across = (lines * u64::from(params.out_columns.div_ceil(shape.results()))).div_ceil(8);
+    Launch::new(kernel, params, across * u64::from(params.m.div_ceil(8 * shape.blocks())) * u64::from(params.groups))
 }
 
-fn grad_kernel(blocks: u32, taps: u32, spacing: Spacing, quads: bool, sums: bool, types: [&'static str; 2]) -> Kernel {
+fn grad_kernel(
+    blocks: u32,
+    taps: u32,
+    (spacing, reads): (Spacing, Reads),
+    dy: Dy,
+    sums: bool,
+    types: [&'static str; 2],
+) -> Kernel {
     let vector = match taps {
         4 => "vec4<f32>",
         3 => "vec3<f32>",
         _ => "vec2<f32>",
     };
-    Kernel::new("conv_grad_lanes")
+    let kernel = Kernel::new("conv_grad_lanes")
         .constant("BLOCKS", blocks)
         .constant("TAPS", taps)
-        .constant("DY_QUADS", quads)
         .constant("ROW_SUMS", sums)
         .alias("V", vector)
         .alias("T", types[0])
         .alias("C", types[1])
-        .function(generated(&GRAD, &GRAD_TAPS, taps, spacing))
+        .part(reads.part())
+        .function(generated(&GRAD, &GRAD_TAPS, taps, spacing, reads));
+    dy.parts().iter().fold(kernel, |kernel, part| kernel.part(part))
 }
 
 /// Workgroups of one part of the weight gradient's sum, of at most `rows` rows.
@@ -236,27 +390,42 @@ pub fn grad_groups(params: &ConvGradParams, rows: u32) -> u64 {
     across * u64::from(params.m.div_ceil(8 * blocks(params.m, rows))) * u64::from(params.groups)
 }
 
-/// The weight gradient as a launch. `quads`: four neighbours of dy can be read at once; `sums`: those of dy are wanted. The
-/// operands are f32 or f16, and so is the result; the parts of a split sum stay in f32.
-pub fn grad(params: &ConvGradParams, quads: bool, sums: bool, f16: [bool; 2], rows: u32) -> Launch {
+/// The weight gradient as a launch. `sums`: those of dy are wanted. The operands are f32 or f16, and so is the result; the parts of
+/// a split sum stay in f32. `int64`: the device has 64-bit integers.
+pub fn grad(params: &ConvGradParams, sums: bool, f16: [bool; 2], rows: u32, int64: bool) -> Launch {
     let taps = chunk(params.taps_x, &GRAD_TAPS);
     let spacing = Spacing::of(params.step_x, params.dilation_x);
-    let kernel = grad_kernel(blocks(params.m, rows), taps, spacing, quads, sums, f16.map(float));
+    let pairs = int64 && !f16[0];
+    // A lane's taps start at a multiple of `taps`, and all lanes run the same kernel.
+    let even = params.pad_x % 2 == 0 && (taps % 2 == 0 || taps >= params.taps_x);
+    let reads = Reads::of(spacing, pairs, params.width, params.image_offset, even);
+    let dy = Dy::of(params.out_columns, params.dy_offset, pairs);
+    let kernel = grad_kernel(blocks(params.m, rows), taps, (spacing, reads), dy, sums, f16.map(float));
     Launch::new(kernel, params, grad_groups(params, rows) * u64::from(params.splits))
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {
     let mut variants = Vec::new();
     let both = [false, true];
-    for (blocks, spacing, quads) in
-        [1, 2, 4].iter().flat_map(|b| Spacing::ALL.iter().flat_map(move |s| both.map(|q| (*b, *s, q))))
+    let reads =
+        Spacing::ALL.iter().flat_map(|spacing| Reads::with(*spacing).iter().map(move |reads| (*spacing, *reads)));
+    for (shape, (spacing, reads)) in Shape::ALL.iter().flat_map(|shape| reads.clone().map(move |reads| (*shape, reads)))
     {
-        for taps in FORWARD_TAPS {
-            variants.extend(both.map(|f16| forward_kernel(blocks, taps, spacing, quads, f16)));
+        let single = reads == Reads::Single;
+        for (taps, quads) in FORWARD_TAPS.iter().flat_map(|taps| both.map(|quads| (*taps, quads))) {
+            variants.push(forward_kernel(shape, taps, spacing, reads, quads, false));
+            if single {
+                variants.push(forward_kernel(shape, taps, spacing, reads, quads, true));
+            }
         }
+        let Shape::Blocks(blocks) = shape else { continue };
         for (taps, sums) in GRAD_TAPS.iter().flat_map(|taps| both.map(|sums| (*taps, sums))) {
-            for types in [["f32", "f32"], ["f16", "f16"], ["f16", "f32"]] {
-                variants.push(grad_kernel(blocks, taps, spacing, quads, sums, types));
+            for dy in Dy::ALL {
+                variants.push(grad_kernel(blocks, taps, (spacing, reads), dy, sums, ["f32", "f32"]));
+                if single && matches!(dy, Dy::Single | Dy::Quads) {
+                    let types = [["f16", "f16"], ["f16", "f32"]];
+                    variants.extend(types.map(|types| grad_kernel(blocks, taps, (spacing, reads), dy, sums, types)));
+                }
             }
         }
     }

@@ -5,14 +5,14 @@
 // taps of it. Four results of a row of pixels are one step: the lanes hold the rows' dy between them and hand them round, and
 // neighbouring taps share what is loaded of the image. Sums run over images, y and x in ascending order.
 //
-// DY_QUADS: four of a row of dy can be read at once. ROW_SUMS: the sums of dy are written too, the bias' gradient.
-// Generated: fn window(place: Place) -> Step, the pixels of TAPS taps for each of the four results.
+// ROW_SUMS: the sums of dy are written too, the bias' gradient.
+// Generated: fn window(place: Place) -> Step, the pixels of TAPS taps for each of the four results, with part/pixel_row or
+//            part/pixel_pairs; part/dy_* reads four of a row of dy.
 // Bindings: dy, image, c, sums (c where ROW_SUMS is false).
 //! needs: subgroups
-//! use: index chain4 unpack pixel_row
+//! use: index chain4 unpack
 
-@group(0) @binding(0) var<storage, read_write> dy: array<vec4<T>>;
-@group(0) @binding(1) var<storage, read_write> image: array<T>;
+@group(0) @binding(1) var<storage, read_write> image: array<Pixels>;
 @group(0) @binding(2) var<storage, read_write> c: array<C>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 
@@ -39,18 +39,6 @@ struct Params {
     image_offset: u32,
     c_offset: u32,
     sums_offset: u32,
-}
-
-// Four neighbours of a row of dy, 0 beyond its end.
-fn hold(at: u32, x: u32) -> vec4<f32> {
-    let i = at + x;
-    if (DY_QUADS) {
-        return vec4<f32>(dy[i / 4u]);
-    }
-    let inside = vec4<u32>(x, x + 1u, x + 2u, x + 3u) < vec4<u32>(params.out_columns);
-    let j = select(vec4<u32>(at), vec4<u32>(i, i + 1u, i + 2u, i + 3u), inside);
-    let four = vec4<T>(dy[j.x / 4u][j.x % 4u], dy[j.y / 4u][j.y % 4u], dy[j.z / 4u][j.z % 4u], dy[j.w / 4u][j.w % 4u]);
-    return select(vec4<f32>(0.0), vec4<f32>(four), inside);
 }
 
 @compute @workgroup_size(8)

@@ -2,21 +2,30 @@
 // A[row][channel][r][s] * image[channel][y * step_y + r * dilation_y - pad_y][x * step_x + s * dilation_x - pad_x], and 0
 // outside of the image. A may be a weight that is read from its end: the data gradient of stride 1.
 //
-// A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows; a lane owns four results of a row of pixels. TERMS taps of a
-// row of the kernel are one step: the lanes hold the rows' taps between them and hand them round, and neighbouring results
-// share what is loaded of the image. Sums run over channels, r and s in ascending order, without the rows of taps that lie
+// A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows; a lane owns four results of a row of pixels, or if WIDE eight
+// (BLOCKS is 1 then). TERMS taps of a row of the kernel are one step: the lanes hold the rows' taps between them and hand them
+// round, and neighbouring results share what is loaded of the image. Sums run over channels, r and s in ascending order, without the rows of taps that lie
 // outside of the image for all lanes.
 //
-// Generated: fn window(place: Place, s: i32) -> Step, the pixels of TERMS taps for the four results.
+// Generated: fn window(place: Place, s: i32) -> Window, the pixels of TERMS taps for each four results, with part/pixel_row or
+//            part/pixel_pairs.
 //            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
 // Bindings: a, image, c, biases, rest and sums (not used); c stands in for those that are not used.
 //! needs: subgroups
-//! use: index unpack epilogue pixel_row
+//! use: index unpack epilogue
 
 alias V = vec4<f32>;
 
+// Results of a lane.
+const RESULTS = select(4u, 8u, WIDE);
+
+struct Window {
+    first: Step,
+    second: Step, // of four more results; the first again where there are none
+}
+
 @group(0) @binding(0) var<storage, read_write> a: array<T>;
-@group(0) @binding(1) var<storage, read_write> image: array<T>;
+@group(0) @binding(1) var<storage, read_write> image: array<Pixels>;
 
 struct Params {
     m: u32, // rows of a group
@@ -58,9 +67,9 @@ fn tap(at: i32, s: u32) -> f32 {
     return select(0.0, f32(a[select(0, at + i32(s) * params.a_x, inside)]), inside);
 }
 
-// The line of pixels that a quad of results lies in, counted over all images.
-fn line_of(quad: u32, quads: u32, row_quads: u32) -> u32 {
-    return quotient(min(quad, quads - 1u), row_quads);
+// The line of pixels that a lane's results lie in, counted over all images.
+fn line_of(place: u32, places: u32, row_places: u32) -> u32 {
+    return quotient(min(place, places - 1u), row_places);
 }
 
 @compute @workgroup_size(8)
@@ -69,10 +78,10 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row_quads = (params.out_columns + 3u) / 4u;
-    let quads = params.images * params.out_rows * row_quads;
+    let row_places = (params.out_columns + RESULTS - 1u) / RESULTS;
+    let places = params.images * params.out_rows * row_places;
     let down = (params.m + 8u * BLOCKS - 1u) / (8u * BLOCKS);
-    let across = (quads + 7u) / 8u;
+    let across = (places + 7u) / 8u;
     let index = group_index(group, groups);
     let strip = quotient(index, across);
     let batch = quotient(strip, down);
@@ -82,9 +91,9 @@ fn main(
     let tile_row = (strip - batch * down) * 8u * BLOCKS;
 
     // Lanes beyond the last repeat it and store nothing.
-    let quad = (index - strip * across) * 8u + lane;
-    let line = line_of(quad, quads, row_quads);
-    let x = 4u * (min(quad, quads - 1u) - line * row_quads);
+    let lane_place = (index - strip * across) * 8u + lane;
+    let line = line_of(lane_place, places, row_places);
+    let x = RESULTS * (min(lane_place, places - 1u) - line * row_places);
     let number = quotient(line, params.out_rows);
     let y = line - number * params.out_rows;
     let plane = params.height * params.width;
@@ -93,8 +102,8 @@ fn main(
     let first_x = i32(x) * params.step_x - params.pad_x;
 
     // Of the workgroup's first and last line of results, the rows of taps that meet the image: r_start up to r_end.
-    let start_line = line_of(quad - lane, quads, row_quads);
-    let end_line = line_of(quad - lane + 7u, quads, row_quads);
+    let start_line = line_of(lane_place - lane, places, row_places);
+    let end_line = line_of(lane_place - lane + 7u, places, row_places);
     let start_number = quotient(start_line, params.out_rows);
     var r_start = 0u;
     var r_end = params.taps_y;
@@ -128,15 +137,19 @@ fn main(
             first_x,
             u32(row) < params.height,
         );
-        let step = window(place, i32(s));
+        let pixels = window(place, i32(s));
         let at = i32(channel) * params.a_channel + i32(r) * params.a_y;
-        add_rows(&sum0, hold(a0 + at, s), step);
+        let held = hold(a0 + at, s);
+        add_rows(&sum0, held, pixels.first);
+        if (WIDE) {
+            add_rows(&sum1, held, pixels.second);
+        }
         if (BLOCKS > 1u) {
-            add_rows(&sum1, hold(a1 + at, s), step);
+            add_rows(&sum1, hold(a1 + at, s), pixels.first);
         }
         if (BLOCKS > 2u) {
-            add_rows(&sum2, hold(a2 + at, s), step);
-            add_rows(&sum3, hold(a3 + at, s), step);
+            add_rows(&sum2, hold(a2 + at, s), pixels.first);
+            add_rows(&sum3, hold(a3 + at, s), pixels.first);
         }
         s += TERMS;
         if (s >= params.taps_x) {
@@ -149,6 +162,9 @@ fn main(
         }
     }
 
+    let out_rows = (number * params.groups + batch) * params.m;
+    let at = y * params.c_y + x * params.c_x;
+    let count = min(params.m - tile_row, 8u * BLOCKS);
     var rows: array<V, 8 * BLOCKS>;
     unpack(&rows, 0u, sum0);
     if (BLOCKS > 1u) {
@@ -158,14 +174,17 @@ fn main(
         unpack(&rows, 16u, sum2);
         unpack(&rows, 24u, sum3);
     }
-    let out_rows = (number * params.groups + batch) * params.m;
-    let at = y * params.c_y + x * params.c_x;
-    let count = min(params.m - tile_row, 8u * BLOCKS);
-    for (var i = 0u; i < count; i++) {
-        if (quad < quads) {
-            let row = tile_row + i;
-            let place = at + (out_rows + row) * params.c_row;
-            store_quad(place, params.c_x, params.out_columns - x, batch * params.m + row, 0u, rows[i]);
+    // A wide lane's second four results take the place of the first.
+    for (var first = 0u; first < RESULTS; first += 4u) {
+        if (first > 0u) {
+            unpack(&rows, 0u, sum1);
+        }
+        for (var i = 0u; i < count; i++) {
+            if (lane_place < places && x + first < params.out_columns) {
+                let row = tile_row + i;
+                let place = at + first * params.c_x + (out_rows + row) * params.c_row;
+                store_quad(place, params.c_x, params.out_columns - x - first, batch * params.m + row, 0u, rows[i]);
+            }
         }
     }
 }

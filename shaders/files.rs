@@ -66,6 +66,8 @@ pub(crate) const KERNELS: &[(&str, &str)] = embed!["":
 
 /// The parts: `shaders/part/{name}.wgsl`.
 pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
+    "a_pair",
+    "a_pair_u64",
     "a_quads",
     "a_single",
     "adaptive",
@@ -85,6 +87,9 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "class",
     "contract",
     "depthwise",
+    "dy_pairs",
+    "dy_quads",
+    "dy_single",
     "epilogue",
     "float",
     "index",
@@ -99,7 +104,9 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "normalised",
     "pairs",
     "philox",
+    "pixel_pairs",
     "pixel_row",
+    "place",
     "quads",
     "quads_u64",
     "rectify",

@@ -67,6 +67,7 @@ pub fn groups(quads: Quads, m: usize, n: usize, batches: usize) -> u64 {
 fn kernel(quads: Quads, blocks: usize, operand: &'static str, result: &'static str, int64: bool) -> Kernel {
     Kernel::new("matmul_lanes")
         .part(if int64 { "quads_u64" } else { "quads" })
+        .part(if int64 { "a_pair_u64" } else { "a_pair" })
         .constant("BLOCKS", blocks as u32)
         .constant("A_ALONG_K", quads.a_along_k)
         .constant("B_ALONG_K", quads.b_along_k)

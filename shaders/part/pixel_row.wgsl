@@ -1,11 +1,7 @@
 // Pixels of one row of one channel of an image, 0 outside of it.
+//! use: place
 
-// A row of the image, as seen from the first of a lane's four results.
-struct Place {
-    base: i32,
-    x: i32,
-    inside: bool,
-}
+alias Pixels = T;
 
 fn pixel(place: Place, offset: i32) -> f32 {
     let x = place.x + offset;

@@ -9,9 +9,3 @@ fn unpacked(quad: Quad) -> vec4<f32> {
     let high = vec2<u32>(quad >> vec2<u32>(32u));
     return bitcast<vec4<f32>>(vec4<u32>(low.x, high.x, low.y, high.y));
 }
-
-// Two neighbours of A; `index` is even.
-fn load_pair(index: u32) -> vec2<f32> {
-    let both = a[index / 4u][(index / 2u) % 2u];
-    return bitcast<vec2<f32>>(vec2<u32>(u32(both), u32(both >> 32u)));
-}

@@ -61,6 +61,11 @@ fn problems() -> Vec<Problem> {
         of([2, 6, 6, 5], [9, 2, 3, 3], Conv2d { groups: 3, ..padded(1) }),
         of([2, 5, 7, 7], [10, 1, 3, 3], Conv2d { groups: 5, stride: [2, 2], padding: [1, 1], ..plain }),
         of([2, 4, 13, 11], [6, 2, 3, 2], Conv2d { stride: [2, 3], padding: [2, 1], dilation: [3, 2], groups: 2 }),
+        // Even widths, whose pixels can be read in pairs that begin at even or odd pixels; few rows and many columns.
+        of([2, 3, 6, 14], [6, 3, 5, 5], padded(2)),
+        of([2, 3, 12, 18], [10, 3, 7, 7], deep(1, 2, 3)),
+        of([1, 2, 4, 22], [4, 2, 2, 9], Conv2d { padding: [0, 2], ..plain }),
+        of([2, 2, 6, 20], [7, 2, 3, 4], Conv2d { stride: [1, 2], padding: [1, 2], ..plain }),
         // Every channel on its own: each side and stride that has a kernel of its own, and what has none.
         of([2, 5, 9, 10], [5, 1, 3, 3], deep(5, 1, 1)),
         of([2, 3, 8, 7], [6, 1, 3, 3], deep(3, 1, 0)),

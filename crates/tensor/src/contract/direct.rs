@@ -167,9 +167,9 @@ impl Direct {
             sums_offset: sums.map_or(0, |sums| sums.offset),
             ..params
         };
-        let quads = ow.is_multiple_of(4) && dy_window.offset.is_multiple_of(4);
         let f16 = |dtype| dtype == DType::F16;
-        let launch = conv::grad(&params, quads, bias, [f16(dtype), f16(part)], tall);
+        let int64 = device.info().features.int64;
+        let launch = conv::grad(&params, bias, [f16(dtype), f16(part)], tall, int64);
         let sums = sums.map_or(c.binding, |sums| sums.binding);
         launch_planned(device, &launch, &[dy_window.binding, image.binding, c.binding, sums])?;
         let whole = |parts: Tensor, shape: &[usize]| -> Result<Tensor> {
@@ -198,7 +198,9 @@ fn launch(params: ConvParams, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>
     };
     let four = [params.out_columns, params.c_offset, params.c_row, params.c_y];
     let quads = params.c_x == 1 && four.iter().all(|size| size.is_multiple_of(4));
-    let launch = conv::forward(&params, quads, x.dtype() == DType::F16, plan::tile_rows(x.device()));
+    let device = x.device();
+    let int64 = device.info().features.int64;
+    let launch = conv::forward(&params, quads, x.dtype() == DType::F16, plan::tile_rows(device), int64);
     let bias = bias.map_or(c.binding, |bias| bias.binding);
     let bindings = [a.binding, image.binding, c.binding, bias, c.binding, c.binding];
     launch_planned(x.device(), &launch, &bindings)
