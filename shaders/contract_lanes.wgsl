@@ -103,13 +103,25 @@ fn main(
         let b1 = row_b(k1, tile.k_end, column0, column1, column2, column3);
         let b2 = row_b(k2, tile.k_end, column0, column1, column2, column3);
         let b3 = row_b(k3, tile.k_end, column0, column1, column2, column3);
-        add_block(&sum0, hold_a(row0, base0, k0, k1, k2, k3, tile.k_end), b0, b1, b2, b3);
+        // All loads before the first sum, as in matmul_lanes.
+        let held0 = hold_a(row0, base0, k0, k1, k2, k3, tile.k_end);
+        var held1: vec4<f32>;
+        var held2: vec4<f32>;
+        var held3: vec4<f32>;
         if (BLOCKS > 1u) {
-            add_block(&sum1, hold_a(row0 + 8u, base0 + block, k0, k1, k2, k3, tile.k_end), b0, b1, b2, b3);
+            held1 = hold_a(row0 + 8u, base0 + block, k0, k1, k2, k3, tile.k_end);
         }
         if (BLOCKS > 2u) {
-            add_block(&sum2, hold_a(row0 + 16u, base0 + 2u * block, k0, k1, k2, k3, tile.k_end), b0, b1, b2, b3);
-            add_block(&sum3, hold_a(row0 + 24u, base0 + 3u * block, k0, k1, k2, k3, tile.k_end), b0, b1, b2, b3);
+            held2 = hold_a(row0 + 16u, base0 + 2u * block, k0, k1, k2, k3, tile.k_end);
+            held3 = hold_a(row0 + 24u, base0 + 3u * block, k0, k1, k2, k3, tile.k_end);
+        }
+        add_block(&sum0, held0, b0, b1, b2, b3);
+        if (BLOCKS > 1u) {
+            add_block(&sum1, held1, b0, b1, b2, b3);
+        }
+        if (BLOCKS > 2u) {
+            add_block(&sum2, held2, b0, b1, b2, b3);
+            add_block(&sum3, held3, b0, b1, b2, b3);
         }
         k0 = next_k(k3);
     }

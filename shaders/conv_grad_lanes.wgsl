@@ -101,27 +101,31 @@ fn main(
         );
         let step = window(place);
         let at = params.dy_offset + (number * params.groups + batch) * params.m * out_plane + y * params.out_columns;
+        // All loads before the first sum, as in matmul_lanes.
         let held0 = hold(at + row0, x);
-        add_rows(&sum0, held0, step);
-        if (ROW_SUMS) {
-            sums0 += held0;
-        }
+        var held1: Held;
+        var held2: Held;
+        var held3: Held;
         if (BLOCKS > 1u) {
-            let held1 = hold(at + row1, x);
-            add_rows(&sum1, held1, step);
-            if (ROW_SUMS) {
-                sums1 += held1;
-            }
+            held1 = hold(at + row1, x);
         }
         if (BLOCKS > 2u) {
-            let held2 = hold(at + row2, x);
+            held2 = hold(at + row2, x);
+            held3 = hold(at + row3, x);
+        }
+        add_rows(&sum0, held0, step);
+        if (BLOCKS > 1u) {
+            add_rows(&sum1, held1, step);
+        }
+        if (BLOCKS > 2u) {
             add_rows(&sum2, held2, step);
-            let held3 = hold(at + row3, x);
             add_rows(&sum3, held3, step);
-            if (ROW_SUMS) {
-                sums2 += held2;
-                sums3 += held3;
-            }
+        }
+        if (ROW_SUMS) {
+            sums0 += held0;
+            sums1 += held1;
+            sums2 += held2;
+            sums3 += held3;
         }
         x += 4u;
         if (x >= params.out_columns) {

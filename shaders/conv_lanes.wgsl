@@ -139,17 +139,28 @@ fn main(
         );
         let pixels = window(place, i32(s));
         let at = i32(channel) * params.a_channel + i32(r) * params.a_y;
-        let held = hold(a0 + at, s);
-        add_rows(&sum0, held, pixels.first);
-        if (WIDE) {
-            add_rows(&sum1, held, pixels.second);
-        }
+        // All loads before the first sum, as in matmul_lanes.
+        let held0 = hold(a0 + at, s);
+        var held1: Held;
+        var held2: Held;
+        var held3: Held;
         if (BLOCKS > 1u) {
-            add_rows(&sum1, hold(a1 + at, s), pixels.first);
+            held1 = hold(a1 + at, s);
         }
         if (BLOCKS > 2u) {
-            add_rows(&sum2, hold(a2 + at, s), pixels.first);
-            add_rows(&sum3, hold(a3 + at, s), pixels.first);
+            held2 = hold(a2 + at, s);
+            held3 = hold(a3 + at, s);
+        }
+        add_rows(&sum0, held0, pixels.first);
+        if (WIDE) {
+            add_rows(&sum1, held0, pixels.second);
+        }
+        if (BLOCKS > 1u) {
+            add_rows(&sum1, held1, pixels.first);
+        }
+        if (BLOCKS > 2u) {
+            add_rows(&sum2, held2, pixels.first);
+            add_rows(&sum3, held3, pixels.first);
         }
         s += TERMS;
         if (s >= params.taps_x) {

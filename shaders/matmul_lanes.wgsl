@@ -181,27 +181,31 @@ fn main(
             );
         }
         if (A_ALONG_K) {
+            // All loads before the first sum: with sums between them, LLVM spills products and sums around each load.
             let held0 = load_a(a0 + ka);
-            add_rows(&sum0, held0, step);
-            if (ROW_SUMS) {
-                sums0 += held0;
-            }
+            var held1: Held;
+            var held2: Held;
+            var held3: Held;
             if (BLOCKS > 1u) {
-                let held1 = load_a(a1 + ka);
-                add_rows(&sum1, held1, step);
-                if (ROW_SUMS) {
-                    sums1 += held1;
-                }
+                held1 = load_a(a1 + ka);
             }
             if (BLOCKS > 2u) {
-                let held2 = load_a(a2 + ka);
+                held2 = load_a(a2 + ka);
+                held3 = load_a(a3 + ka);
+            }
+            add_rows(&sum0, held0, step);
+            if (BLOCKS > 1u) {
+                add_rows(&sum1, held1, step);
+            }
+            if (BLOCKS > 2u) {
                 add_rows(&sum2, held2, step);
-                let held3 = load_a(a3 + ka);
                 add_rows(&sum3, held3, step);
-                if (ROW_SUMS) {
-                    sums2 += held2;
-                    sums3 += held3;
-                }
+            }
+            if (ROW_SUMS) {
+                sums0 += held0;
+                sums1 += held1;
+                sums2 += held2;
+                sums3 += held3;
             }
         } else if (BLOCKS == 2u) {
             let h0 = load_pair(a0 + ka);
