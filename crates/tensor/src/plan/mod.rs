@@ -182,9 +182,9 @@ impl Default for Plans {
     }
 }
 
-/// The rows of a tile that this processor computes soonest. With 32, a pass of the inner loop is 36 KB of machine code, which
-/// halves the work for each load; a processor whose instruction fetch cannot keep up with that is faster with 16. Measured on
-/// square products: with AVX-512 (a server core at 3.6 GHz) 16 rows have 0.88 of the rate of 32, without (Zen 3) 1.6 to 2.2 times.
+/// The rows of a tile that this processor computes soonest. 32 halve the work for each load, and double the machine code of the inner
+/// loop. With AVX-512 (a server core at 3.6 GHz) 16 rows have 0.88 of the rate of 32; without (Zen 3) the two are alike, and 16 need
+/// fewer registers in memory.
 fn usual_rows() -> u32 {
     #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     let wide = std::arch::is_x86_feature_detected!("avx512f");
