@@ -8,7 +8,7 @@ params! {
     "multiply_add" pub struct MultiplyAddParams {
         /// Threads, each with a vec4 of the result.
         pub threads: u32,
-        /// Rounds of 16 steps.
+        /// Rounds of 8 steps.
         pub rounds: u32,
         /// The factor of each step.
         pub x: f32,
@@ -25,8 +25,8 @@ params! {
     }
 }
 
-/// Multiply-adds that a thread of [`multiply_add`] makes in a round: 16 steps of 12 chains.
-pub const MULTIPLY_ADDS_A_ROUND: u64 = 16 * 12;
+/// Multiply-adds that a thread of [`multiply_add`] makes in a round: 8 steps of 12 chains.
+pub const MULTIPLY_ADDS_A_ROUND: u64 = 8 * 12;
 
 /// `rounds` rounds of [`MULTIPLY_ADDS_A_ROUND`] in each of `threads` threads. Bindings: out, four f32 a thread.
 pub fn multiply_add(threads: u32, rounds: u32) -> Launch {

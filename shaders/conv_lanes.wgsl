@@ -4,8 +4,8 @@
 //
 // A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows; a lane owns four results of a row of pixels, or if WIDE eight
 // (BLOCKS is 1 then). TERMS taps of a row of the kernel are one step: the lanes hold the rows' taps between them and hand them
-// round, and neighbouring results share what is loaded of the image. Sums run over channels, r and s in ascending order, without the rows of taps that lie
-// outside of the image for all lanes.
+// round, and neighbouring results share what is loaded of the image. Sums run over channels, r and s in ascending order,
+// without the rows of taps that lie outside of the image for all lanes.
 //
 // Generated: fn window(place: Place, s: i32) -> Window, the pixels of TERMS taps for each four results, with part/pixel_row or
 //            part/pixel_pairs.

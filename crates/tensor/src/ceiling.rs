@@ -16,7 +16,7 @@ pub fn operations(threads: u32, rounds: u32) -> u64 {
     2 * kernels::MULTIPLY_ADDS_A_ROUND * u64::from(threads) * u64::from(rounds)
 }
 
-/// Queues `rounds` rounds of 16 steps `a = a x + y` of 12 independent chains, in each of `threads` threads: [`operations`] in all.
+/// Queues `rounds` rounds of 8 steps `a = a x + y` of 12 independent chains, in each of `threads` threads: [`operations`] in all.
 /// The result holds the chains' sums, four `f32` a thread.
 ///
 /// ```
@@ -26,7 +26,7 @@ pub fn operations(threads: u32, rounds: u32) -> u64 {
 /// let sums = ceiling::multiply_adds(&device, 64, 8)?;
 /// // Each chain is `a / 2 + 1`, which tends to 2; a result is the sum of three.
 /// assert_eq!(sums.to_vec::<f32>()?, [6.0; 256]);
-/// assert_eq!(ceiling::operations(64, 8), 2 * 64 * 8 * 16 * 12);
+/// assert_eq!(ceiling::operations(64, 8), 2 * 64 * 8 * 8 * 12);
 /// # Ok(()) }
 /// ```
 ///

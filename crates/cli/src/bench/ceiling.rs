@@ -19,8 +19,8 @@ impl Ceiling {
     pub(super) fn measure(device: &Device) -> Result<Ceiling> {
         // Enough threads for every lane of a large GPU several times over; a software adapter has few lanes, and is slow.
         let (threads, rounds, copied) = match device.info().class {
-            AdapterClass::Software => (1 << 12, 128, 32 << 20),
-            AdapterClass::Gpu => (1 << 20, 512, 256 << 20),
+            AdapterClass::Software => (1 << 12, 256, 32 << 20),
+            AdapterClass::Gpu => (1 << 20, 1024, 256 << 20),
         };
         let compute = clock::time(device, || Ok(ceiling::multiply_adds(device, threads, rounds)?))?;
 
