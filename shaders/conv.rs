@@ -350,7 +350,7 @@ pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32, int64: bo
     let taps = chunk(params.taps_x, &FORWARD_TAPS);
     let spacing = Spacing::of(params.step_x, params.dilation_x);
     // A lane's results start at a multiple of 4, its taps at a multiple of `taps`.
-    let even = params.pad_x % 2 == 0 && (taps % 2 == 0 || taps >= params.taps_x);
+    let even = params.pad_x % 2 == 0 && (taps.is_multiple_of(2) || taps >= params.taps_x);
     let reads = Reads::of(spacing, int64 && !f16, params.width, params.image_offset, even);
     let kernel = forward_kernel(shape, taps, spacing, reads, quads, f16);
     let lines = u64::from(params.images) * u64::from(params.out_rows);
@@ -397,7 +397,7 @@ pub fn grad(params: &ConvGradParams, sums: bool, f16: [bool; 2], rows: u32, int6
     let spacing = Spacing::of(params.step_x, params.dilation_x);
     let pairs = int64 && !f16[0];
     // A lane's taps start at a multiple of `taps`, and all lanes run the same kernel.
-    let even = params.pad_x % 2 == 0 && (taps % 2 == 0 || taps >= params.taps_x);
+    let even = params.pad_x % 2 == 0 && (taps.is_multiple_of(2) || taps >= params.taps_x);
     let reads = Reads::of(spacing, pairs, params.width, params.image_offset, even);
     let dy = Dy::of(params.out_columns, params.dy_offset, pairs);
     let kernel = grad_kernel(blocks(params.m, rows), taps, (spacing, reads), dy, sums, f16.map(float));
