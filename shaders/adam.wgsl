@@ -62,11 +62,11 @@ fn main(
     var m = params.rest1 * g;
     var v = params.rest2 * g * g;
     if (params.first_step == 0u) {
-        m = fma(vec4<f32>(params.beta1), state0[state], m);
-        v = fma(vec4<f32>(params.beta2), state1[state], v);
+        m = fma(vec4<f32>(params.beta1), floats(state0[state]), m);
+        v = fma(vec4<f32>(params.beta2), floats(state1[state]), v);
     }
-    state0[state] = m;
-    state1[state] = v;
+    state0[state] = quad_of(m);
+    state1[state] = quad_of(v);
     p -= params.step_size * m / (sqrt(v) / params.root_correction + params.epsilon);
     store_parameter(segment.number, at, p);
 }

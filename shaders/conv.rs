@@ -169,11 +169,12 @@ impl Reads {
         }
     }
 
-    /// For an image of this width that starts at this element; `even`: every lane's first pixel is.
-    fn of(spacing: Spacing, pairs: bool, width: u32, offset: u32, even: bool) -> Reads {
+    /// For an image of this width that starts at this element, with this padding, and `taps` of a row of `taps_x` at a time. A lane's
+    /// results start at a multiple of 4, its taps at a multiple of `taps`.
+    fn of(spacing: Spacing, [width, offset]: [u32; 2], pad_x: i32, [taps, taps_x]: [u32; 2]) -> Reads {
         let shared = matches!(spacing, Spacing::Shared(_));
-        if pairs && shared && width.is_multiple_of(2) && offset.is_multiple_of(2) {
-            Reads::Pairs { even }
+        if shared && width.is_multiple_of(2) && offset.is_multiple_of(2) {
+            Reads::Pairs { even: pad_x % 2 == 0 && (taps.is_multiple_of(2) || taps >= taps_x) }
         } else {
             Reads::Single
         }
@@ -349,9 +350,10 @@ pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32, int64: bo
     let shape = Shape::of(params.m, params.out_columns, rows);
     let taps = chunk(params.taps_x, &FORWARD_TAPS);
     let spacing = Spacing::of(params.step_x, params.dilation_x);
-    // A lane's results start at a multiple of 4, its taps at a multiple of `taps`.
-    let even = params.pad_x % 2 == 0 && (taps.is_multiple_of(2) || taps >= params.taps_x);
-    let reads = Reads::of(spacing, int64 && !f16, params.width, params.image_offset, even);
+    let reads = match int64 && !f16 {
+        true => Reads::of(spacing, [params.width, params.image_offset], params.pad_x, [taps, params.taps_x]),
+        false => Reads::Single,
+    };
     let kernel = forward_kernel(shape, taps, spacing, reads, quads, f16);
     let lines = u64::from(params.images) * u64::from(params.out_rows);
     let across = (lines * u64::from(params.out_columns.div_ceil(shape.results()))).div_ceil(8);
@@ -396,9 +398,10 @@ pub fn grad(params: &ConvGradParams, sums: bool, f16: [bool; 2], rows: u32, int6
     let taps = chunk(params.taps_x, &GRAD_TAPS);
     let spacing = Spacing::of(params.step_x, params.dilation_x);
     let pairs = int64 && !f16[0];
-    // A lane's taps start at a multiple of `taps`, and all lanes run the same kernel.
-    let even = params.pad_x % 2 == 0 && (taps.is_multiple_of(2) || taps >= params.taps_x);
-    let reads = Reads::of(spacing, pairs, params.width, params.image_offset, even);
+    let reads = match pairs {
+        true => Reads::of(spacing, [params.width, params.image_offset], params.pad_x, [taps, params.taps_x]),
+        false => Reads::Single,
+    };
     let dy = Dy::of(params.out_columns, params.dy_offset, pairs);
     let kernel = grad_kernel(blocks(params.m, rows), taps, (spacing, reads), dy, sums, f16.map(float));
     Launch::new(kernel, params, grad_groups(params, rows) * u64::from(params.splits))

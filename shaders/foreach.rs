@@ -3,7 +3,7 @@
 
 use crate::Kernel;
 use crate::launch::{Launch, params};
-use crate::optim::{MOST, Optimizer, SIZES, Segment, segments, states_of, table_size};
+use crate::optim::{Batch, MOST, Optimizer, SIZES, paired, segments, table_size};
 
 params! {
     /// The parameters of kernels that work on pairs of tensors.
@@ -75,41 +75,40 @@ const CLAMP: &str = "fn apply(p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
     return select(clamp(g, vec4<f32>(params.s0), vec4<f32>(params.s1)), g, lost);
 }";
 const SCALE: &str = "fn apply(p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
-    return g * state0[0].x;
+    return g * floats(state0[0]).x;
 }";
 
-fn kernel(formula: Formula, size: usize) -> Kernel {
-    let kernel = Kernel::new("foreach").function(formula.apply().0);
+fn kernel(formula: Formula, size: usize, int64: bool) -> Kernel {
+    let (kernel, [state, ..]) = paired("foreach", size, int64);
+    let kernel = kernel.function(formula.apply().0);
     let kernel = if matches!(formula, Formula::Clamp { .. }) { kernel.part("float") } else { kernel };
-    let (part, [state, ..]) = states_of(size);
-    let kernel = kernel.part(part);
     if formula.optimizer().states() == 1 { kernel.function(state) } else { kernel }
 }
 
-/// A formula on up to [`MOST`] pairs, of which [`Segment::parameter_quads`] is the written one.
-pub fn foreach(tensors: &[Segment], formula: Formula) -> Launch {
-    let (segment, groups) = segments(tensors);
+/// A formula on pairs, of which the parameter is the written one.
+pub fn foreach(batch: &Batch<'_>, formula: Formula) -> Launch {
+    let (segment, groups) = segments(batch.tensors);
     let [s0, s1] = formula.apply().1;
     let params = PairParams { segment, groups, s0, s1, first_state: 0 };
-    Launch::new(kernel(formula, table_size(tensors.len())), &params, u64::from(groups))
+    Launch::new(kernel(formula, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-/// Sums of squares in each 1,024 elements of up to [`MOST`] tensors, from the block `first_state` on: see [`SQUARE_PARTS`].
-pub fn square_sums(tensors: &[Segment], first_state: u32) -> Launch {
-    let (mut segment, groups) = segments(tensors);
-    for (row, tensor) in segment.iter_mut().zip(tensors) {
+/// Sums of squares in each 1,024 elements of the gradients, from the block `first_state` on: see [`SQUARE_PARTS`].
+pub fn square_sums(batch: &Batch<'_>) -> Launch {
+    let (mut segment, groups) = segments(batch.tensors);
+    for (row, tensor) in segment.iter_mut().zip(batch.tensors) {
         row[1] = tensor.elements as u32;
     }
-    let params = PairParams { segment, groups, s0: 0.0, s1: 0.0, first_state };
-    Launch::new(square_kernel(table_size(tensors.len())), &params, u64::from(groups))
+    let params = PairParams { segment, groups, s0: 0.0, s1: 0.0, first_state: batch.first_state };
+    Launch::new(square_kernel(table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
 /// How many sums a block of 1,024 elements has.
 pub const SQUARE_PARTS: usize = 128;
 
-fn square_kernel(size: usize) -> Kernel {
-    let (part, [state, ..]) = states_of(size);
-    Kernel::new("square_sums").part(part).function(state)
+fn square_kernel(size: usize, int64: bool) -> Kernel {
+    let (kernel, [state, ..]) = paired("square_sums", size, int64);
+    kernel.function(state)
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {
@@ -119,8 +118,11 @@ pub(crate) fn variants() -> Vec<Kernel> {
         Formula::Clamp { low: -1.0, high: 1.0 },
         Formula::Scale,
     ];
-    SIZES
-        .into_iter()
-        .flat_map(|size| formulas.map(|formula| kernel(formula, size)).into_iter().chain([square_kernel(size)]))
+    let layouts = SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]);
+    layouts
+        .flat_map(|(size, int64)| {
+            let kernels = formulas.map(|formula| kernel(formula, size, int64));
+            kernels.into_iter().chain([square_kernel(size, int64)])
+        })
         .collect()
 }

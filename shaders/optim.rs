@@ -157,6 +157,17 @@ pub struct Segment {
     pub gradient_quads: usize,
 }
 
+/// The tensors of a launch, up to [`MOST`].
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Parameters and gradients.
+    pub tensors: &'a [Segment],
+    /// The first tensor's place in the state, in blocks of 1,024 elements.
+    pub first_state: u32,
+    /// Whether memory is read and written as 64-bit integers: faster where each component is a load or store of its own.
+    pub int64: bool,
+}
+
 /// The table of up to [`MOST`] tensors, and the workgroups of the launch.
 pub fn segments(tensors: &[Segment]) -> ([[u32; 4]; MOST], u32) {
     // An unused row starts beyond every workgroup.
@@ -170,65 +181,73 @@ pub fn segments(tensors: &[Segment]) -> ([[u32; 4]; MOST], u32) {
     (table, groups as u32)
 }
 
-/// A step of SGD on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// A step of SGD; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
 /// parameters, as many gradients, and with momentum the state.
-pub fn sgd(tensors: &[Segment], with_momentum: bool, settings: SgdParams) -> Launch {
-    let (segment, groups) = segments(tensors);
+pub fn sgd(batch: &Batch<'_>, with_momentum: bool, settings: SgdParams) -> Launch {
+    let (segment, groups) = segments(batch.tensors);
     let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
-    let kernel = kernel(optimizer, table_size(tensors.len()));
-    Launch::new(kernel, &SgdParams { segment, ..settings }, u64::from(groups))
+    let params = SgdParams { segment, first_state: batch.first_state, ..settings };
+    Launch::new(kernel(optimizer, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-/// A step of Adam on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// A step of Adam; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
 /// parameters, as many gradients, the first and the second moments.
-pub fn adam(tensors: &[Segment], settings: AdamParams) -> Launch {
-    let (segment, groups) = segments(tensors);
-    let kernel = kernel(Optimizer::Adam, table_size(tensors.len()));
-    Launch::new(kernel, &AdamParams { segment, ..settings }, u64::from(groups))
+pub fn adam(batch: &Batch<'_>, settings: AdamParams) -> Launch {
+    let (segment, groups) = segments(batch.tensors);
+    let params = AdamParams { segment, first_state: batch.first_state, ..settings };
+    Launch::new(kernel(Optimizer::Adam, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-/// A step of RMSprop on up to [`MOST`] tensors; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
+/// A step of RMSprop; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
 /// parameters, as many gradients, the mean squares, the means where they are centered, the momentum where there is one.
-pub fn rmsprop(tensors: &[Segment], centered: bool, with_momentum: bool, settings: RmspropParams) -> Launch {
-    let (segment, groups) = segments(tensors);
-    let kernel = kernel(Optimizer::Rmsprop { centered, momentum: with_momentum }, table_size(tensors.len()));
-    Launch::new(kernel, &RmspropParams { segment, ..settings }, u64::from(groups))
+pub fn rmsprop(batch: &Batch<'_>, centered: bool, with_momentum: bool, settings: RmspropParams) -> Launch {
+    let (segment, groups) = segments(batch.tensors);
+    let optimizer = Optimizer::Rmsprop { centered, momentum: with_momentum };
+    let params = RmspropParams { segment, first_state: batch.first_state, ..settings };
+    Launch::new(kernel(optimizer, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
 macro_rules! state {
     ($index:literal, $binding:literal) => {
-        concat!("@group(0) @binding(", $binding, ") var<storage, read_write> state", $index, ": array<vec4<f32>>;")
+        concat!("@group(0) @binding(", $binding, ") var<storage, read_write> state", $index, ": array<FloatQuad>;")
     };
 }
 
-/// The part with so many pairs, and the declarations of the state buffers behind them.
-pub(crate) fn states_of(size: usize) -> (&'static str, [&'static str; 3]) {
-    match size {
+/// A kernel with so many pairs, and the declarations of the state buffers behind them.
+pub(crate) fn paired(file: &'static str, size: usize, int64: bool) -> (Kernel, [&'static str; 3]) {
+    let (part, states) = match size {
         1 => ("segments1", [state!("0", "2"), state!("1", "3"), state!("2", "4")]),
         3 => ("segments3", [state!("0", "6"), state!("1", "7"), state!("2", "8")]),
         7 => ("segments7", [state!("0", "14"), state!("1", "15"), state!("2", "16")]),
         _ => ("segments13", [state!("0", "26"), state!("1", "27"), state!("2", "28")]),
-    }
+    };
+    let quads = if int64 { "float_quads_u64" } else { "float_quads" };
+    (Kernel::new(file).part(part).part(quads), states)
 }
 
-fn kernel(optimizer: Optimizer, size: usize) -> Kernel {
-    let (part, states) = states_of(size);
+fn kernel(optimizer: Optimizer, size: usize, int64: bool) -> Kernel {
+    let file = match optimizer {
+        Optimizer::Sgd | Optimizer::SgdMomentum => "sgd",
+        Optimizer::Adam => "adam",
+        Optimizer::Rmsprop { .. } => "rmsprop",
+        Optimizer::Pairs { .. } => "foreach",
+    };
+    let (kernel, states) = paired(file, size, int64);
     let kernel = match optimizer {
-        Optimizer::Sgd => Kernel::new("sgd").part("no_momentum"),
-        Optimizer::SgdMomentum => Kernel::new("sgd").part("momentum"),
-        Optimizer::Adam => Kernel::new("adam"),
+        Optimizer::Sgd => kernel.part("no_momentum"),
+        Optimizer::SgdMomentum => kernel.part("momentum"),
         Optimizer::Rmsprop { centered, momentum } => {
-            let kernel = Kernel::new("rmsprop").function(if centered { CENTRED } else { NOT_CENTRED });
+            let kernel = kernel.function(if centered { CENTRED } else { NOT_CENTRED });
             kernel.function(match (momentum, centered) {
                 (false, _) => NOT_CARRIED,
                 (true, false) => CARRIED,
                 (true, true) => CARRIED_BEHIND,
             })
         }
-        // Its formula is a matter of `foreach`.
-        Optimizer::Pairs { .. } => Kernel::new("foreach"),
+        // The formula of pairs is a matter of `foreach`.
+        Optimizer::Adam | Optimizer::Pairs { .. } => kernel,
     };
-    states[..optimizer.states()].iter().fold(kernel.part(part), |kernel, state| kernel.function(*state))
+    states[..optimizer.states()].iter().fold(kernel, |kernel, state| kernel.function(*state))
 }
 
 const NOT_CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec4<f32> {
@@ -237,9 +256,9 @@ const NOT_CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec
 const CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec4<f32> {
     var a = params.rest * g;
     if (params.first_step == 0u) {
-        a = fma(vec4<f32>(params.alpha), state1[i], a);
+        a = fma(vec4<f32>(params.alpha), floats(state1[i]), a);
     }
-    state1[i] = a;
+    state1[i] = quad_of(a);
     return s - a * a;
 }";
 const NOT_CARRIED: &str = "fn carried(d: vec4<f32>, i: u32) -> vec4<f32> {
@@ -250,11 +269,11 @@ macro_rules! carried {
     ($state:literal) => {
         concat!(
             "fn carried(d: vec4<f32>, i: u32) -> vec4<f32> {\n    var b = d;\n    if (params.first_step == 0u) {\n        \
-             b = fma(vec4<f32>(params.momentum), ",
+             b = fma(vec4<f32>(params.momentum), floats(",
             $state,
-            "[i], d);\n    }\n    ",
+            "[i]), d);\n    }\n    ",
             $state,
-            "[i] = b;\n    return b;\n}"
+            "[i] = quad_of(b);\n    return b;\n}"
         )
     };
 }
@@ -265,8 +284,10 @@ pub(crate) fn variants() -> Vec<Kernel> {
     let rmsprop = |i: u32| Optimizer::Rmsprop { centered: i & 1 != 0, momentum: i & 2 != 0 };
     let mut optimizers = vec![Optimizer::Sgd, Optimizer::SgdMomentum, Optimizer::Adam];
     optimizers.extend((0..4).map(rmsprop));
-    SIZES
-        .into_iter()
-        .flat_map(|size| optimizers.iter().map(move |&optimizer| kernel(optimizer, size)).collect::<Vec<_>>())
+    let layouts = SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]);
+    layouts
+        .flat_map(|(size, int64)| {
+            optimizers.iter().map(move |&optimizer| kernel(optimizer, size, int64)).collect::<Vec<_>>()
+        })
         .collect()
 }

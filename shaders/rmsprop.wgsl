@@ -55,9 +55,9 @@ fn main(
     let g = fma(vec4<f32>(params.weight_decay), p, load_gradient(segment.number, segment.row.w + i));
     var s = params.rest * g * g;
     if (params.first_step == 0u) {
-        s = fma(vec4<f32>(params.alpha), state0[state], s);
+        s = fma(vec4<f32>(params.alpha), floats(state0[state]), s);
     }
-    state0[state] = s;
+    state0[state] = quad_of(s);
     let d = g / (sqrt(centred(s, g, state)) + params.epsilon);
     store_parameter(segment.number, at, fma(vec4<f32>(-params.rate), carried(d, state), p));
 }

@@ -27,5 +27,5 @@ fn main(
             sum += g * g;
         }
     }
-    state0[(params.first_state + number) * 32u + lane] = sum;
+    state0[(params.first_state + number) * 32u + lane] = quad_of(sum);
 }

@@ -42,7 +42,7 @@ impl Tile {
     }
 
     fn kernel(self, file: &'static str, access: Access) -> Kernel {
-        let quads = if access.int64 { "tile_quads_u64" } else { "tile_quads" };
+        let quads = if access.int64 { "float_quads_u64" } else { "float_quads" };
         Kernel::new(file).alias("T", access.storage.wgsl()).part(self.part("winograd2", "winograd4")).part(quads)
     }
 

@@ -6,9 +6,9 @@
 //! use: index winograd_params winograd_pixel
 
 @group(0) @binding(0) var<storage, read_write> image: array<T>;
-@group(0) @binding(1) var<storage, read_write> tiles: array<TileQuad>;
+@group(0) @binding(1) var<storage, read_write> tiles: array<FloatQuad>;
 
-fn put(at: u32, quad: TileQuad) {
+fn put(at: u32, quad: FloatQuad) {
     tiles[at] = quad;
 }
 

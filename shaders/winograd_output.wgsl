@@ -4,7 +4,7 @@
 // Bindings: tiles, image, biases (the same as image where params.bias is 0), with winograd_rectified the ReLU's result.
 //! use: index winograd_params
 
-@group(0) @binding(0) var<storage, read_write> tiles: array<TileQuad>;
+@group(0) @binding(0) var<storage, read_write> tiles: array<FloatQuad>;
 @group(0) @binding(1) var<storage, read_write> image: array<vec4<T>>;
 @group(0) @binding(2) var<storage, read_write> biases: array<T>;
 
@@ -16,7 +16,7 @@ struct Place {
 }
 
 fn load_position(at: u32) -> vec4<f32> {
-    return tile_value(tiles[at]);
+    return floats(tiles[at]);
 }
 
 fn store_row(at: u32, count: u32, row: vec4<f32>) {

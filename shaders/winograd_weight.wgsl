@@ -6,7 +6,7 @@
 //! use: index
 
 @group(0) @binding(0) var<storage, read_write> weight: array<T>;
-@group(0) @binding(1) var<storage, read_write> tiles: array<TileQuad>;
+@group(0) @binding(1) var<storage, read_write> tiles: array<FloatQuad>;
 
 struct Params {
     count: u32, // threads: an inner channel and four columns each

@@ -5,7 +5,7 @@
 // params.bias is 0).
 //! use: index
 
-@group(0) @binding(0) var<storage, read_write> tiles: array<TileQuad>;
+@group(0) @binding(0) var<storage, read_write> tiles: array<FloatQuad>;
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;
 @group(0) @binding(2) var<storage, read_write> weight: array<vec4<T>>;
 @group(0) @binding(3) var<storage, read_write> bias: array<T>;
@@ -22,7 +22,7 @@ struct Params {
 }
 
 fn load_position(at: u32) -> vec4<f32> {
-    return tile_value(tiles[at]);
+    return floats(tiles[at]);
 }
 
 fn add_line(x: WeightLine, y: WeightLine) -> WeightLine {

@@ -1,10 +1,10 @@
 // Writes a tile's 16 positions, `step` apart.
 
 fn store_line(at: u32, step: u32, line: Line) {
-    put(at, tile_quad(line.a));
-    put(at + step, tile_quad(line.b));
-    put(at + 2u * step, tile_quad(line.c));
-    put(at + 3u * step, tile_quad(line.d));
+    put(at, quad_of(line.a));
+    put(at + step, quad_of(line.b));
+    put(at + 2u * step, quad_of(line.c));
+    put(at + 3u * step, quad_of(line.d));
 }
 
 fn store_tile(at: u32, step: u32, tile: Tile) {

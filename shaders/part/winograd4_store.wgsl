@@ -1,12 +1,12 @@
 // Writes a tile's 36 positions, `step` apart.
 
 fn store_line(at: u32, step: u32, line: Line) {
-    put(at, tile_quad(line.a));
-    put(at + step, tile_quad(line.b));
-    put(at + 2u * step, tile_quad(line.c));
-    put(at + 3u * step, tile_quad(line.d));
-    put(at + 4u * step, tile_quad(line.e));
-    put(at + 5u * step, tile_quad(line.f));
+    put(at, quad_of(line.a));
+    put(at + step, quad_of(line.b));
+    put(at + 2u * step, quad_of(line.c));
+    put(at + 3u * step, quad_of(line.d));
+    put(at + 4u * step, quad_of(line.e));
+    put(at + 5u * step, quad_of(line.f));
 }
 
 fn store_tile(at: u32, step: u32, tile: Tile) {

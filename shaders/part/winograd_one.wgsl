@@ -1,6 +1,6 @@
 // One transform of a kernel.
 
-fn put(at: u32, quad: TileQuad) {
+fn put(at: u32, quad: FloatQuad) {
     tiles[at] = quad;
 }
 

@@ -1,11 +1,11 @@
 // The transforms of a kernel and of the kernel turned by half a circle, laid out alike.
 
-@group(0) @binding(2) var<storage, read_write> turned_tiles: array<TileQuad>;
+@group(0) @binding(2) var<storage, read_write> turned_tiles: array<FloatQuad>;
 
 // Which of the two is being stored.
 var<private> turned: bool;
 
-fn put(at: u32, quad: TileQuad) {
+fn put(at: u32, quad: FloatQuad) {
     if (turned) {
         turned_tiles[at] = quad;
     } else {

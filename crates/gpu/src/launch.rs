@@ -1,9 +1,10 @@
 //! Launches, batched into command buffers.
 //!
-//! Launches are recorded as data. They are encoded, into one compute pass, when something else is to follow them in the command
-//! buffer or when the batch is submitted: when it holds [`BATCH`] launches, when its parameters fill the ring, before a write,
-//! before a read, and at [`Device::submit`]. Only then do their pipelines have to be compiled. At most [`IN_FLIGHT`] batches wait in the queue; recording then waits for the oldest, so a program that
-//! never reads anything cannot run away from the GPU.
+//! Launches are recorded as data. They are encoded, into one compute pass, when something else is to follow them in the
+//! command buffer or when the batch is submitted: when it holds [`BATCH`] launches, when its parameters fill the ring, before
+//! a write, before a read, and at [`Device::submit`]. Only then do their pipelines have to be compiled. At most [`IN_FLIGHT`]
+//! batches wait in the queue; recording then waits for the oldest, so a program that never reads anything cannot run away
+//! from the GPU.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};

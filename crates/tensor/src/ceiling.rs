@@ -1,7 +1,7 @@
 //! What an adapter can do at most: the work against whose time kernels are measured.
 //!
 //! Two launches, to be timed by whoever measures: [`multiply_adds`] computes in registers without touching memory, [`copy`] moves
-//! memory without computing. No kernel can be faster than either for its arithmetic and its bytes.
+//! memory without computing.
 
 use kiln_gpu::Device;
 use kiln_shaders::ceiling as kernels;

@@ -17,8 +17,8 @@ fn in_place(op: &'static str, pairs: &[Update<'_>], formula: Formula) -> Result<
 
 fn run(pairs: &[Update<'_>], buffers: &[&Tensor], formula: Formula) -> Result<()> {
     let Some(first) = pairs.first() else { return Ok(()) };
-    in_batches(first.parameter.device(), formula.optimizer(), pairs, buffers, 0, |segments, _| {
-        kernels::foreach(segments, formula)
+    in_batches(first.parameter.device(), formula.optimizer(), pairs, buffers, 0, |batch| {
+        kernels::foreach(batch, formula)
     })
 }
 
@@ -100,8 +100,6 @@ pub fn norm(device: &Device, tensors: &[&Tensor]) -> Result<Tensor> {
     // Only the second of a pair is read.
     let pairs: Vec<Update<'_>> =
         contiguous.iter().map(|tensor| Update { parameter: tensor, gradient: tensor }).collect();
-    in_batches(device, Optimizer::Pairs { buffer: true }, &pairs, &[&sums], SQUARE_PARTS, |segments, first_state| {
-        kernels::square_sums(segments, first_state)
-    })?;
+    in_batches(device, Optimizer::Pairs { buffer: true }, &pairs, &[&sums], SQUARE_PARTS, kernels::square_sums)?;
     sums.sum(&[], false)?.sqrt()
 }

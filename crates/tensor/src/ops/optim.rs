@@ -1,7 +1,7 @@
 //! Optimizer steps, in place, several parameters in one launch.
 
 use kiln_gpu::{AdapterClass, Binding, Device};
-use kiln_shaders::optim::{self as kernels, AdamParams, Optimizer, RmspropParams, Segment, SgdParams};
+use kiln_shaders::optim::{self as kernels, AdamParams, Batch, Optimizer, RmspropParams, Segment, SgdParams};
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -140,14 +140,14 @@ pub(super) const STATE_BLOCK: usize = 1024;
 const FEW_BLOCKS: usize = 256;
 
 /// Launches as many updates at a time as there are bindings for, and as one binding holds the state of, which has `state_block`
-/// elements for each block of the parameters, or with 0 is the same for all. `plan` gets the segments and the first state block.
+/// elements for each block of the parameters, or with 0 is the same for all.
 pub(super) fn in_batches(
     device: &Device,
     optimizer: Optimizer,
     updates: &[Update<'_>],
     states: &[&Tensor],
     state_block: usize,
-    plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
+    plan: impl Fn(&Batch<'_>) -> kiln_shaders::Launch,
 ) -> Result<()> {
     let mut pairs = Vec::new();
     for update in updates {
@@ -190,7 +190,7 @@ fn launch_batch(
     batch: &[(Tensor, Tensor)],
     states: &[Tensor],
     state_block: usize,
-    plan: impl Fn(&[Segment], u32) -> kiln_shaders::Launch,
+    plan: impl Fn(&Batch<'_>) -> kiln_shaders::Launch,
 ) -> Result<()> {
     let (parameters, gradients): (Vec<_>, Vec<_>) = batch.iter().map(|(p, g)| (p.window(), g.window())).unzip();
     let states: Vec<_> = states.iter().map(Tensor::window).collect();
@@ -206,11 +206,13 @@ fn launch_batch(
     let table = kernels::table_size(batch.len());
     let mut bindings = [filled(&parameters, table), filled(&gradients, table)].concat();
     bindings.extend(states.iter().map(|state| state.binding));
-    launch_planned(
-        device,
-        &plan(&segments, states.first().map_or(0, |state| state.offset / state_block.max(1) as u32)),
-        &bindings,
-    )
+    let info = device.info();
+    let plan = plan(&Batch {
+        tensors: &segments,
+        first_state: states.first().map_or(0, |state| state.offset / state_block.max(1) as u32),
+        int64: info.class == AdapterClass::Software && info.features.int64,
+    });
+    launch_planned(device, &plan, &bindings)
 }
 
 /// One step of SGD on all parameters, in place. `momentum` holds [`state_len`] elements of `f32` where there is momentum.
@@ -229,9 +231,8 @@ pub fn sgd_step(updates: &[Update<'_>], momentum: Option<&Tensor>, step: &SgdSte
     let with_momentum = step.momentum != 0.0;
     let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
     let states = if with_momentum { states } else { Vec::new() };
-    in_batches(first.parameter.device(), optimizer, updates, &states, STATE_BLOCK, |segments, first_state| {
+    in_batches(first.parameter.device(), optimizer, updates, &states, STATE_BLOCK, |batch| {
         let settings = SgdParams {
-            first_state,
             first_step: u32::from(step.first),
             nesterov: u32::from(step.nesterov),
             rate: step.lr as f32,
@@ -241,7 +242,7 @@ pub fn sgd_step(updates: &[Update<'_>], momentum: Option<&Tensor>, step: &SgdSte
             kept: (1.0 - step.dampening) as f32,
             ..SgdParams::default()
         };
-        kernels::sgd(segments, with_momentum, settings)
+        kernels::sgd(batch, with_momentum, settings)
     })
 }
 
@@ -254,9 +255,8 @@ pub fn adam_step(updates: &[Update<'_>], moments: [&Tensor; 2], step: &AdamStep)
     let Some(first) = updates.first() else { return Ok(()) };
     let [beta1, beta2] = step.betas;
     let t = step.step.min(i32::MAX as u64) as i32;
-    in_batches(first.parameter.device(), Optimizer::Adam, updates, &moments, STATE_BLOCK, |segments, first_state| {
+    in_batches(first.parameter.device(), Optimizer::Adam, updates, &moments, STATE_BLOCK, |batch| {
         let settings = AdamParams {
-            first_state,
             first_step: u32::from(step.step <= 1),
             step_size: (step.lr / (1.0 - beta1.powi(t))) as f32,
             weight_decay: if step.decoupled { 0.0 } else { step.weight_decay as f32 },
@@ -270,7 +270,7 @@ pub fn adam_step(updates: &[Update<'_>], moments: [&Tensor; 2], step: &AdamStep)
             epsilon: step.eps as f32,
             ..AdamParams::default()
         };
-        kernels::adam(segments, settings)
+        kernels::adam(batch, settings)
     })
 }
 
@@ -297,9 +297,8 @@ pub fn rmsprop_step(updates: &[Update<'_>], states: &[&Tensor], step: &RmspropSt
             ),
         ));
     }
-    in_batches(first.parameter.device(), optimizer, updates, states, STATE_BLOCK, |segments, first_state| {
+    in_batches(first.parameter.device(), optimizer, updates, states, STATE_BLOCK, |batch| {
         let settings = RmspropParams {
-            first_state,
             first_step: u32::from(step.first),
             rate: step.lr as f32,
             weight_decay: step.weight_decay as f32,
@@ -309,6 +308,6 @@ pub fn rmsprop_step(updates: &[Update<'_>], states: &[&Tensor], step: &RmspropSt
             momentum: step.momentum as f32,
             ..RmspropParams::default()
         };
-        kernels::rmsprop(segments, step.centered, with_momentum, settings)
+        kernels::rmsprop(batch, step.centered, with_momentum, settings)
     })
 }
