@@ -90,8 +90,9 @@ params! {
     /// The parameters of `winograd_weight.wgsl`, where each field is explained.
     #[allow(missing_docs)]
     "winograd_weight" pub struct WeightParams {
-        pub count: u32,
+        pub inner: u32,
         pub quads: u32,
+        pub band: u32,
         pub inner_step: u32,
         pub column_step: u32,
         pub turned: u32,
@@ -245,17 +246,18 @@ pub fn weight(
 ) -> Launch {
     let (inner, columns) = if turned { (outputs, inputs) } else { (inputs, outputs) };
     let (inner_step, column_step) = if turned { (9 * inputs, 9) } else { (9, 9 * inputs) };
-    let count = inner * columns / 4;
     let params = WeightParams {
-        count: count as u32,
+        inner: inner as u32,
         quads: (columns / 4) as u32,
+        // Neighbours in memory are read one after the other.
+        band: if turned { 1 } else { 8 },
         inner_step: inner_step as u32,
         column_step: column_step as u32,
         turned: u32::from(turned),
         weight_offset: offset as u32,
         step: (pitch / 4) as u32,
     };
-    Launch::new(weight_kernel(tile, access, "winograd_one"), &params, groups(count))
+    Launch::new(weight_kernel(tile, access, "winograd_one"), &params, groups(inner * columns / 4))
 }
 
 /// Both transforms of a weight: as it is and turned, each `[inputs][outputs]` at a position. Bindings: weight, tiles, the turned

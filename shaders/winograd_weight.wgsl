@@ -9,8 +9,9 @@
 @group(0) @binding(1) var<storage, read_write> tiles: array<FloatQuad>;
 
 struct Params {
-    count: u32, // threads: an inner channel and four columns each
+    inner: u32, // inner channels; a thread has one and four columns
     quads: u32, // columns / 4
+    band: u32, // inner channels that follow one another before the next four columns
     inner_step: u32, // elements of the weight from inner channel to inner channel
     column_step: u32,
     turned: u32,
@@ -36,12 +37,15 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let index = group_index(group, groups) * 64u + lane;
-    if (index >= params.count) {
+    if (index >= params.inner * params.quads) {
         return;
     }
-    let inner = quotient(index, params.quads);
-    let column = 4u * (index - inner * params.quads);
-    let base = params.weight_offset + inner * params.inner_step + column * params.column_step;
+    let band = quotient(index, params.band * params.quads);
+    let high = min(params.band, params.inner - band * params.band);
+    let in_band = index - band * params.band * params.quads;
+    let quad = quotient(in_band, high);
+    let inner = band * params.band + in_band - quad * high;
+    let base = params.weight_offset + inner * params.inner_step + 4u * quad * params.column_step;
     let weights = Weights(weights_line(base, 0u), weights_line(base, 1u), weights_line(base, 2u));
-    transform(index, weights);
+    transform(inner * params.quads + quad, weights);
 }

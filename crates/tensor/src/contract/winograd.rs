@@ -109,13 +109,14 @@ impl Winograd {
         let positions = self.tile.positions() as f64;
         let tiles = (self.images * rows * columns) as f64;
         let (inputs, outputs) = (self.inputs as f64, self.outputs as f64);
-        let products = positions * inputs * outputs * tiles.max(32.0) * PRODUCT;
+        let products = positions * inputs * outputs * tiles.max(16.0) * PRODUCT;
         products + positions * (tiles * (inputs + outputs) + inputs * outputs) * TRANSFORM + 4.0 * LAUNCH
     }
 
     fn direct_cost(&self) -> f64 {
         const PRODUCT: f64 = 2.0 / 40.0;
-        let results = (self.images * self.out_size[0] * self.out_size[1]) as f64;
+        // Lanes own four results of a row each.
+        let results = (self.images * self.out_size[0] * self.out_size[1].next_multiple_of(4)) as f64;
         9.0 * results * (self.inputs * self.outputs) as f64 * PRODUCT
     }
 
