@@ -181,8 +181,8 @@ pub fn segments(tensors: &[Segment]) -> ([[u32; 4]; MOST], u32) {
     (table, groups as u32)
 }
 
-/// A step of SGD; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
-/// parameters, as many gradients, and with momentum the state.
+/// A step of SGD; `settings` has the fields behind the table. Bindings: `table_size(tensors)` parameters, as many gradients, and
+/// with momentum the state.
 pub fn sgd(batch: &Batch<'_>, with_momentum: bool, settings: SgdParams) -> Launch {
     let (segment, groups) = segments(batch.tensors);
     let optimizer = if with_momentum { Optimizer::SgdMomentum } else { Optimizer::Sgd };
@@ -190,16 +190,16 @@ pub fn sgd(batch: &Batch<'_>, with_momentum: bool, settings: SgdParams) -> Launc
     Launch::new(kernel(optimizer, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-/// A step of Adam; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
-/// parameters, as many gradients, the first and the second moments.
+/// A step of Adam; `settings` has the fields behind the table. Bindings: `table_size(tensors)` parameters, as many gradients, the
+/// first and the second moments.
 pub fn adam(batch: &Batch<'_>, settings: AdamParams) -> Launch {
     let (segment, groups) = segments(batch.tensors);
     let params = AdamParams { segment, first_state: batch.first_state, ..settings };
     Launch::new(kernel(Optimizer::Adam, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-/// A step of RMSprop; `settings` has the fields behind the table. Bindings: `table_size(tensors)`
-/// parameters, as many gradients, the mean squares, the means where they are centered, the momentum where there is one.
+/// A step of RMSprop; `settings` has the fields behind the table. Bindings: `table_size(tensors)` parameters, as many gradients,
+/// the mean squares, the means where they are centered, the momentum where there is one.
 pub fn rmsprop(batch: &Batch<'_>, centered: bool, with_momentum: bool, settings: RmspropParams) -> Launch {
     let (segment, groups) = segments(batch.tensors);
     let optimizer = Optimizer::Rmsprop { centered, momentum: with_momentum };

@@ -1,5 +1,6 @@
 // 1 pair of parameter and gradient for one launch of an optimizer: bindings 0 to 1, parameters first.
-// Needs a part `float_quads` or `float_quads_u64`. WGSL cannot index bindings, so a switch picks one; the choice is the same for a whole workgroup.
+// WGSL cannot index bindings, so a switch picks one; the choice is the same for a whole workgroup. Needs a part `float_quads`
+// or `float_quads_u64`.
 //! use: segments
 
 const SEGMENTS = 1u;

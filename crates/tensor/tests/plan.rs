@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use kiln_gpu::{Device, Options};
+use kiln_gpu::{AdapterClass, Device, Options};
 use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
 use kiln_tensor::plan::{self, Algorithm, Choice, Direction, Problem, Tuning, TuningError};
 use kiln_tensor::{DType, Random, Tensor};
@@ -63,6 +63,22 @@ fn a_file_decides_where_nothing_is_pinned() {
     plan::pin(&tuned, Some(Algorithm::Winograd4));
     assert_eq!(plan::pinned(&tuned).unwrap(), Some(Algorithm::Winograd4));
     assert_eq!(convolve(&tuned).1.algorithm, Algorithm::Winograd4);
+}
+
+/// Lanes own four results of a row each, so the direct sum over images of two columns is half in vain.
+#[test]
+fn narrow_images_cost_a_processor_more() {
+    let device = Device::open_default().unwrap();
+    if device.info().class != AdapterClass::Software || device.info().subgroup_size != 8 {
+        return;
+    }
+    let weight = random(&device, &[256, 256, 3, 3]);
+    let by_rule = |width: usize| {
+        let x = random(&device, &[8, 256, 8 / width, width]);
+        plan::watch(&device, || x.conv2d(&weight, None, &PADDED)).1.remove(0).algorithm
+    };
+    assert_eq!(by_rule(4), Algorithm::Direct);
+    assert_eq!(by_rule(2), Algorithm::Winograd2);
 }
 
 #[test]

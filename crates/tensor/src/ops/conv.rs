@@ -595,8 +595,8 @@ pub fn conv2d_weight_bias_grad(
 /// The gradients of [`Tensor::conv2d`] with respect to its input, its weight and if `bias` its bias: [`conv2d_input_grad`] and
 /// [`conv2d_weight_bias_grad`], with what they have in common computed once.
 ///
-/// `kept` is what [`conv2d_keeping`] left of the same `x` and `weight`, or the default. With `rectified`, `x` is the result of a ReLU, and its gradient the one
-/// before the ReLU: 0 where `x` is not above 0.
+/// `kept` is what [`conv2d_keeping`] left of the same `x` and `weight`, or the default. With `rectified`, `x` is the result of a
+/// ReLU, and its gradient the one before the ReLU: 0 where `x` is not above 0.
 ///
 /// ```
 /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor};
