@@ -249,7 +249,7 @@ pub fn weight(
     let params = WeightParams {
         inner: inner as u32,
         quads: (columns / 4) as u32,
-        // Neighbours in memory are read one after the other.
+        // Lanes that follow one another read neighbours in memory: turned they are columns, else inner channels.
         band: if turned { 1 } else { 8 },
         inner_step: inner_step as u32,
         column_step: column_step as u32,

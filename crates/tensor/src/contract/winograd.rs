@@ -109,6 +109,7 @@ impl Winograd {
         let positions = self.tile.positions() as f64;
         let tiles = (self.images * rows * columns) as f64;
         let (inputs, outputs) = (self.inputs as f64, self.outputs as f64);
+        // A product's tile has 16 rows or more, whether they are there or not.
         let products = positions * inputs * outputs * tiles.max(16.0) * PRODUCT;
         products + positions * (tiles * (inputs + outputs) + inputs * outputs) * TRANSFORM + 4.0 * LAUNCH
     }
