@@ -8,7 +8,7 @@
 //   p = p - step_size * m / (sqrt(v) / root_correction + epsilon)
 //
 // with step_size = rate / (1 - beta1^t) and root_correction = sqrt(1 - beta2^t). At the first step m and v are taken as 0
-// without being read. Bindings: the parameters and gradients of the part `segmentsK`, then m and v for all tensors of the
+// without being read. Bindings: the parameters and gradients of optim.rs, then m and v for all tensors of the
 // optimizer, laid out as in sgd.wgsl. One thread updates four elements; the tail lies in the allocation's padding.
 //! use: index
 

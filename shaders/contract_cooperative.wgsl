@@ -66,7 +66,7 @@ fn store_matrices(lane: u32, tile: Tile, first: u32, present: u32, i: u32, j: u3
                 finished_tile[4u * e + 2u],
                 finished_tile[4u * e + 3u],
             );
-            store_c(row, column, COLUMN_STEP, locate_c4(column, tile.part), tile.batch, sums);
+            store_c(row, column, COLUMN_STEP, locate_columns(column, COLUMN_STEP, tile.part), tile.batch, sums);
         }
     }
 }

@@ -80,11 +80,11 @@ fn place(k: u32, quad: u32, lines: u32) -> u32 {
     return k * (lines / 4u) + (quad ^ (k & 7u));
 }
 
-fn store_square(row: u32, column: u32, bases: vec4<u32>, batch: u32, sum: Square) {
-    store_c(row, column, COLUMN_STEP, bases, batch, sum.r0);
-    store_c(row + ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r1);
-    store_c(row + 2u * ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r2);
-    store_c(row + 3u * ROW_STEP, column, COLUMN_STEP, bases, batch, sum.r3);
+fn store_square(row: u32, column: u32, columns: Columns, batch: u32, sum: Square) {
+    store_c(row, column, COLUMN_STEP, columns, batch, sum.r0);
+    store_c(row + ROW_STEP, column, COLUMN_STEP, columns, batch, sum.r1);
+    store_c(row + 2u * ROW_STEP, column, COLUMN_STEP, columns, batch, sum.r2);
+    store_c(row + 3u * ROW_STEP, column, COLUMN_STEP, columns, batch, sum.r3);
 }
 
 @compute @workgroup_size(THREADS)
@@ -132,15 +132,15 @@ fn main(
     let row0 = tile.row + a_line(rows);
     let row1 = tile.row + a_line(rows + THREADS_Y);
     let column0 = tile.column + b_line(columns);
-    let bases0 = locate_c4(column0, tile.part);
-    store_square(row0, column0, bases0, tile.batch, sums.s00);
+    let columns0 = locate_columns(column0, COLUMN_STEP, tile.part);
+    store_square(row0, column0, columns0, tile.batch, sums.s00);
     if (BLOCK_COLUMNS > 1u) {
         let column1 = tile.column + b_line(columns + THREADS_X);
-        let bases1 = locate_c4(column1, tile.part);
-        store_square(row0, column1, bases1, tile.batch, sums.s01);
+        let columns1 = locate_columns(column1, COLUMN_STEP, tile.part);
+        store_square(row0, column1, columns1, tile.batch, sums.s01);
         if (BLOCK_ROWS > 1u) {
-            store_square(row1, column0, bases0, tile.batch, sums.s10);
-            store_square(row1, column1, bases1, tile.batch, sums.s11);
+            store_square(row1, column0, columns0, tile.batch, sums.s10);
+            store_square(row1, column1, columns1, tile.batch, sums.s11);
         }
     }
 }

@@ -79,10 +79,8 @@ const SCALE: &str = "fn apply(p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
 }";
 
 fn kernel(formula: Formula, size: usize, int64: bool) -> Kernel {
-    let (kernel, [state, ..]) = paired("foreach", size, int64);
-    let kernel = kernel.function(formula.apply().0);
-    let kernel = if matches!(formula, Formula::Clamp { .. }) { kernel.part("float") } else { kernel };
-    if formula.optimizer().states() == 1 { kernel.function(state) } else { kernel }
+    let kernel = paired("foreach", formula.optimizer(), size, int64).function(formula.apply().0);
+    if matches!(formula, Formula::Clamp { .. }) { kernel.part("float") } else { kernel }
 }
 
 /// A formula on pairs, of which the parameter is the written one.
@@ -107,8 +105,7 @@ pub fn square_sums(batch: &Batch<'_>) -> Launch {
 pub const SQUARE_PARTS: usize = 128;
 
 fn square_kernel(size: usize, int64: bool) -> Kernel {
-    let (kernel, [state, ..]) = paired("square_sums", size, int64);
-    kernel.function(state)
+    paired("square_sums", Optimizer::Pairs { buffer: true }, size, int64)
 }
 
 pub(crate) fn variants() -> Vec<Kernel> {

@@ -1,7 +1,7 @@
 // One formula for each element of several pairs of tensors: p = apply(p, g). In place, or into new tensors where apply does
 // not look at p. The header declares `apply`, and its buffer where it has one.
 //
-// Bindings: the pairs of the part `segmentsK`, then the buffer. One thread makes four elements; the tail lies in the
+// Bindings: the pairs of optim.rs, then the buffer. One thread makes four elements; the tail lies in the
 // allocation's padding.
 //! use: index pairs
 

@@ -5,6 +5,8 @@
 //! kernel has more than there are tensors; then the optimizer's state. A state buffer serves all tensors of an optimizer:
 //! tensor after tensor, each with [`state_groups`] workgroups of 1,024 elements.
 
+use std::sync::LazyLock;
+
 use crate::Kernel;
 use crate::launch::{Launch, params};
 
@@ -207,22 +209,51 @@ pub fn rmsprop(batch: &Batch<'_>, centered: bool, with_momentum: bool, settings:
     Launch::new(kernel(optimizer, table_size(batch.tensors.len()), batch.int64), &params, u64::from(groups))
 }
 
-macro_rules! state {
-    ($index:literal, $binding:literal) => {
-        concat!("@group(0) @binding(", $binding, ") var<storage, read_write> state", $index, ": array<FloatQuad>;")
+/// What [`bindings`] gives, by table size and number of state buffers.
+static BINDINGS: LazyLock<[[String; 4]; SIZES.len()]> =
+    LazyLock::new(|| SIZES.map(|size| [0, 1, 2, 3].map(|states| bindings(size, states))));
+
+/// The bindings of a kernel and the functions that reach its tensors. WGSL cannot index bindings, so a switch picks one; the
+/// choice is the same for a whole workgroup.
+fn bindings(size: usize, states: usize) -> String {
+    let names = |name: &'static str, count: usize| (0..count).map(move |i| format!("{name}{i}"));
+    let all = names("parameter", size).chain(names("gradient", size)).chain(names("state", states));
+    let declarations: String = all
+        .enumerate()
+        .map(|(binding, name)| {
+            format!("@group(0) @binding({binding}) var<storage, read_write> {name}: array<FloatQuad>;\n")
+        })
+        .collect();
+    let switch = |statement: fn(usize) -> String| {
+        let cases: String = (1..size).map(|i| format!("        case {i}u: {{ {} }}\n", statement(i))).collect();
+        format!("    switch segment {{\n{cases}        default: {{ {} }}\n    }}", statement(0))
     };
+    format!(
+        "{declarations}
+fn load_parameter(segment: u32, i: u32) -> vec4<f32> {{
+{}
+}}
+
+fn load_gradient(segment: u32, i: u32) -> vec4<f32> {{
+{}
+}}
+
+fn store_parameter(segment: u32, i: u32, value: vec4<f32>) {{
+    let quad = quad_of(value);
+{}
+}}",
+        switch(|i| format!("return floats(parameter{i}[i]);")),
+        switch(|i| format!("return floats(gradient{i}[i]);")),
+        switch(|i| format!("parameter{i}[i] = quad;")),
+    )
 }
 
-/// A kernel with so many pairs, and the declarations of the state buffers behind them.
-pub(crate) fn paired(file: &'static str, size: usize, int64: bool) -> (Kernel, [&'static str; 3]) {
-    let (part, states) = match size {
-        1 => ("segments1", [state!("0", "2"), state!("1", "3"), state!("2", "4")]),
-        3 => ("segments3", [state!("0", "6"), state!("1", "7"), state!("2", "8")]),
-        7 => ("segments7", [state!("0", "14"), state!("1", "15"), state!("2", "16")]),
-        _ => ("segments13", [state!("0", "26"), state!("1", "27"), state!("2", "28")]),
-    };
+/// A kernel for so many pairs, with the state buffers of this optimizer.
+pub(crate) fn paired(file: &'static str, optimizer: Optimizer, size: usize, int64: bool) -> Kernel {
+    let row = SIZES.iter().position(|known| *known == size).unwrap_or(SIZES.len() - 1);
+    let bindings = BINDINGS[row][optimizer.states()].as_str();
     let quads = if int64 { "float_quads_u64" } else { "float_quads" };
-    (Kernel::new(file).part(part).part(quads), states)
+    Kernel::new(file).constant("SEGMENTS", size as u32).function(bindings).part("segments").part(quads)
 }
 
 fn kernel(optimizer: Optimizer, size: usize, int64: bool) -> Kernel {
@@ -232,8 +263,8 @@ fn kernel(optimizer: Optimizer, size: usize, int64: bool) -> Kernel {
         Optimizer::Rmsprop { .. } => "rmsprop",
         Optimizer::Pairs { .. } => "foreach",
     };
-    let (kernel, states) = paired(file, size, int64);
-    let kernel = match optimizer {
+    let kernel = paired(file, optimizer, size, int64);
+    match optimizer {
         Optimizer::Sgd => kernel.part("no_momentum"),
         Optimizer::SgdMomentum => kernel.part("momentum"),
         Optimizer::Rmsprop { centered, momentum } => {
@@ -246,8 +277,7 @@ fn kernel(optimizer: Optimizer, size: usize, int64: bool) -> Kernel {
         }
         // The formula of pairs is a matter of `foreach`.
         Optimizer::Adam | Optimizer::Pairs { .. } => kernel,
-    };
-    states[..optimizer.states()].iter().fold(kernel, |kernel, state| kernel.function(*state))
+    }
 }
 
 const NOT_CENTRED: &str = "fn centred(s: vec4<f32>, g: vec4<f32>, i: u32) -> vec4<f32> {

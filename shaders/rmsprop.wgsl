@@ -6,10 +6,9 @@
 //   b = momentum * b + d with momentum, else d
 //   p = p - rate * b
 //
-// At the first step s, a and b are taken as 0 without being read. Bindings: the parameters and gradients of the part
-// `segmentsK`, then s, a and b as far as there are, for all tensors of the optimizer, laid out as in sgd.wgsl. The header
-// declares them, `centred(s, g, i)` and `carried(d, i)`. One thread updates four elements; the tail lies in the
-// allocation's padding.
+// At the first step s, a and b are taken as 0 without being read. Bindings: the parameters and gradients of optim.rs, then
+// s, a and b as far as there are, for all tensors of the optimizer, laid out as in sgd.wgsl. The header declares them,
+// `centred(s, g, i)` and `carried(d, i)`. One thread updates four elements; the tail lies in the allocation's padding.
 //! use: index
 
 struct Params {

@@ -4,7 +4,7 @@
 //   b = g at the first step, else momentum * b + (1 - dampening) * g
 //   p = p - rate * (g + momentum * b with Nesterov's momentum, else b)
 //
-// and p - rate * g without momentum. Bindings: the parameters and gradients of the part `segmentsK`, then with momentum
+// and p - rate * g without momentum. Bindings: the parameters and gradients of optim.rs, then with momentum
 // the buffer of b for all tensors of the optimizer: a tensor has whole workgroups of 256 vec4s there, so its place
 // follows from the workgroup's number. The header declares `momentum(g, i)`, from optim.rs.
 // One thread updates four elements; the tail lies in the allocation's padding.

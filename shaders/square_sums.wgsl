@@ -1,7 +1,7 @@
 // The sums of squares of several tensors, in parts: 32 quads of sums for each 1,024 elements, of which lane l makes one from
 // the quads l, l + 32, .. of its workgroup. What lies in an allocation's padding behind a tensor does not count.
 //
-// Bindings: the pairs of the part `segmentsK`, of which the gradients are read, then state0, the sums.
+// Bindings: the pairs of optim.rs, of which the gradients are read, then state0, the sums.
 //! use: index pairs
 
 @compute @workgroup_size(32)

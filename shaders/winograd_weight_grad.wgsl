@@ -48,8 +48,8 @@ fn main(
         }
         return;
     }
-    var dw = weight_gradient_tile(load_tile(index, params.step));
-    for (var part = 1u; part < params.parts; part++) {
+    var dw: Weights;
+    for (var part = 0u; part < params.parts; part++) {
         let more = weight_gradient_tile(load_tile(index + part * params.part, params.step));
         dw = Weights(add_line(dw.a, more.a), add_line(dw.b, more.b), add_line(dw.c, more.c));
     }

@@ -2,16 +2,20 @@
 
 @group(0) @binding(2) var<storage, read_write> c: array<R>;
 
-// Four finished sums of a row, of columns `step` apart, each of which begins at its base.
-fn store_c(row: u32, column: u32, step: u32, bases: vec4<u32>, batch: u32, sums: vec4<f32>) {
-    store_one(row, column, bases.x, batch, sums.x);
-    store_one(row, column + step, bases.y, batch, sums.y);
-    store_one(row, column + 2u * step, bases.z, batch, sums.z);
-    store_one(row, column + 3u * step, bases.w, batch, sums.w);
+// Four sums of a row, of columns `step` apart.
+fn store_c(row: u32, column: u32, step: u32, columns: Columns, batch: u32, sums: vec4<f32>) {
+    if (row < params.m) {
+        let result = finished(row, batch, columns.bias, sums);
+        let at = columns.bases + vec4<u32>(row * params.c_row);
+        store_one(column, at.x, result.x);
+        store_one(column + step, at.y, result.y);
+        store_one(column + 2u * step, at.z, result.z);
+        store_one(column + 3u * step, at.w, result.w);
+    }
 }
 
-fn store_one(row: u32, column: u32, base: u32, batch: u32, sum: f32) {
-    if (row < params.m && column < params.n) {
-        c[base + row * params.c_row] = R(finished(row, column, batch, sum));
+fn store_one(column: u32, at: u32, value: f32) {
+    if (column < params.n) {
+        c[at] = R(value);
     }
 }

@@ -177,17 +177,45 @@ fn locate_c(column: u32, part: u32) -> u32 {
     return params.c_offset + part * params.c_batch + outer * params.c_outer + column - outer * params.inner;
 }
 
-// A sum with bias and activation.
-fn finished(row: u32, column: u32, batch: u32, value: f32) -> f32 {
-    var result = value;
-    if ((params.finish & 3u) == 1u) {
-        result += f32(bias[params.bias_offset + batch * params.m + row]);
+// Where four columns of C, `step` apart, begin, and their biases.
+struct Columns {
+    bases: vec4<u32>,
+    bias: vec4<f32>,
+}
+
+fn locate_columns(column: u32, step: u32, part: u32) -> Columns {
+    return Columns(
+        vec4<u32>(
+            locate_c(column, part),
+            locate_c(column + step, part),
+            locate_c(column + 2u * step, part),
+            locate_c(column + 3u * step, part),
+        ),
+        vec4<f32>(
+            column_bias(column),
+            column_bias(column + step),
+            column_bias(column + 2u * step),
+            column_bias(column + 3u * step),
+        ),
+    );
+}
+
+// 0 where columns have none.
+fn column_bias(column: u32) -> f32 {
+    if ((params.finish & 3u) == 2u && column < params.n) {
+        return f32(bias[params.bias_offset + column]);
     }
-    if ((params.finish & 3u) == 2u) {
-        result += f32(bias[params.bias_offset + column]);
+    return 0.0;
+}
+
+// Four sums of a row with bias and activation.
+fn finished(row: u32, batch: u32, column_biases: vec4<f32>, sums: vec4<f32>) -> vec4<f32> {
+    var result = sums + column_biases;
+    if ((params.finish & 3u) == 1u) {
+        result += vec4<f32>(f32(bias[params.bias_offset + batch * params.m + row]));
     }
     // Not max: NaN stays NaN.
-    return select(result, 0.0, params.finish >= 4u && result < 0.0);
+    return select(result, vec4<f32>(0.0), vec4<bool>(params.finish >= 4u) & (result < vec4<f32>(0.0)));
 }
 
 // What a workgroup works on.

@@ -1,4 +1,4 @@
-// The parameters of kernels that work on pairs of tensors. Needs a part `segmentsK`.
+// The parameters of kernels that work on pairs of tensors. Needs the bindings of optim.rs.
 
 struct Params {
     segment0: vec4<u32>,

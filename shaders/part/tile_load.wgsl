@@ -201,13 +201,3 @@ fn fill(lane: u32, a: u32, b: u32, held_a: Held, held_b: Held) {
         }
     }
 }
-
-// Where four columns, COLUMN_STEP apart, begin.
-fn locate_c4(column: u32, part: u32) -> vec4<u32> {
-    return vec4<u32>(
-        locate_c(column, part),
-        locate_c(column + COLUMN_STEP, part),
-        locate_c(column + 2u * COLUMN_STEP, part),
-        locate_c(column + 3u * COLUMN_STEP, part),
-    );
-}

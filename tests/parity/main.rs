@@ -5,6 +5,8 @@
 // A test binary has no outside; the reference keeps the whole vocabulary whether or not a row uses all of it.
 #![allow(missing_docs, unreachable_pub, dead_code)]
 
+use kiln_tensor::plan::Algorithm;
+
 mod coverage;
 mod large;
 mod recorded;
@@ -51,3 +53,15 @@ families!(
     image,
     optim
 );
+
+#[test]
+fn conv_pinned() {
+    run::run_pinned("conv", &rows::conv::rows(), |_| true);
+}
+
+#[test]
+fn matmul_pinned() {
+    run::run_pinned("matmul", &rows::matmul::rows(), |algorithm| {
+        matches!(algorithm, Algorithm::Tiles | Algorithm::Tile(_) | Algorithm::Cooperative | Algorithm::Quads)
+    });
+}

@@ -19,6 +19,13 @@ pub struct Row {
     pub wrong: Wrongs,
 }
 
+impl Row {
+    /// Of those that every adapter has the dtypes for.
+    pub fn largest(&self) -> Option<&Case> {
+        self.cases.iter().filter(|case| !case.needs_f16()).max_by_key(|case| case.elements())
+    }
+}
+
 /// How closely the gradient on the device must meet central differences of the reference.
 #[derive(Clone, Copy, Debug)]
 pub enum Gradient {

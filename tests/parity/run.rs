@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape, Var};
 use kiln_gpu::Options;
@@ -87,59 +86,65 @@ impl Worst {
     }
 }
 
-/// Whether a family has ops that this algorithm computes: each of its cases is then run by it too.
-fn computes(algorithm: Algorithm, family: &str) -> bool {
-    match family {
-        "conv" => true,
-        "matmul" => {
-            matches!(algorithm, Algorithm::Tiles | Algorithm::Tile(_) | Algorithm::Cooperative | Algorithm::Quads)
+/// Runs every check of every row on the devices that choose for themselves, and reports all that miss.
+pub fn run(family: &str, rows: &[Row]) {
+    let mut report = Report::default();
+    let devices = devices();
+    for row in rows {
+        check_row(row, &mut report.misses);
+        for case in &row.cases {
+            report.check(&devices.whole, "whole", row, case);
+            if case.tight {
+                report.check(&devices.tight, "tight", row, case);
+            }
         }
-        _ => false,
+        if let Some(case) = row.largest() {
+            report.check(&devices.minimal, "minimal", row, case);
+        }
+        check_wrongs(row, &mut report.misses);
     }
+    report.finish(family, rows);
 }
 
-/// Runs every check of every row and reports all that miss.
-pub fn run(family: &str, rows: &[Row]) {
-    let started = Instant::now();
-    let (mut misses, mut worst, mut runs) = (Vec::new(), Worst::default(), 0);
-    let devices = devices();
-    // A software adapter compiles the tiles of GPUs for seconds each, so those are run by the largest case alone.
-    let pinned = |tile: bool| {
-        let wanted = move |algorithm: Algorithm| matches!(algorithm, Algorithm::Tile(_)) == tile;
-        devices.pinned.iter().filter(move |(algorithm, _)| wanted(*algorithm) && computes(*algorithm, family))
-    };
-    for row in rows {
-        check_row(row, &mut misses);
-        let mut check = |device: &Device, name: &str, case: &Case| {
-            runs += 1;
-            if let Err(miss) = check_case(device, row, case, &mut worst) {
-                misses.push(format!("{} {} on the {name} device: {miss}", row.name, case.label));
-            }
-        };
-        for case in &row.cases {
-            check(&devices.whole, "whole", case);
-            if case.tight {
-                check(&devices.tight, "tight", case);
-            }
-            for (algorithm, device) in pinned(false) {
-                check(device, algorithm.name(), case);
+/// Runs every case of every row by each of these algorithms that the adapter has, and reports all that miss. A test of its own:
+/// a software adapter compiles for minutes, for each device one kernel after the other.
+pub fn run_pinned(family: &str, rows: &[Row], computes: fn(Algorithm) -> bool) {
+    let mut report = Report::default();
+    for (algorithm, device) in devices().pinned.iter().filter(|(algorithm, _)| computes(*algorithm)) {
+        for row in rows {
+            // Such an adapter takes seconds for a tile of GPUs, so those have the largest case alone.
+            let tile = matches!(algorithm, Algorithm::Tile(_));
+            let cases = if tile { row.largest().into_iter().collect() } else { row.cases.iter().collect::<Vec<_>>() };
+            for case in cases {
+                report.check(device, algorithm.name(), row, case);
             }
         }
-        let largest = row.cases.iter().filter(|case| !case.needs_f16()).max_by_key(|case| case.elements());
-        if let Some(case) = largest {
-            check(&devices.minimal, "minimal", case);
-            for (algorithm, device) in pinned(true) {
-                check(device, algorithm.name(), case);
-            }
-        }
-        check_wrongs(row, &mut misses);
     }
-    let (cases, seconds) = (rows.iter().map(|row| row.cases.len()).sum::<usize>(), started.elapsed().as_secs_f32());
-    let wrongs = rows.iter().map(|row| if let Wrongs::Calls(calls) = &row.wrong { calls.len() } else { 0 });
-    let wrongs = wrongs.sum::<usize>();
-    println!("{family}: {} rows, {cases} cases, {runs} runs, {wrongs} wrong calls, {seconds:.1} s", rows.len());
-    worst.print();
-    assert!(misses.is_empty(), "{} misses:\n{}", misses.len(), misses.join("\n"));
+    report.finish(family, rows);
+}
+
+/// What the checks of a family gave.
+#[derive(Default)]
+struct Report {
+    misses: Vec<String>,
+    worst: Worst,
+    runs: usize,
+}
+
+impl Report {
+    fn check(&mut self, device: &Device, name: &str, row: &Row, case: &Case) {
+        self.runs += 1;
+        if let Err(miss) = check_case(device, row, case, &mut self.worst) {
+            self.misses.push(format!("{} {} on the {name} device: {miss}", row.name, case.label));
+        }
+    }
+
+    fn finish(self, family: &str, rows: &[Row]) {
+        let cases = rows.iter().map(|row| row.cases.len()).sum::<usize>();
+        println!("{family}: {} rows, {cases} cases, {} runs", rows.len(), self.runs);
+        self.worst.print();
+        assert!(self.misses.is_empty(), "{} misses:\n{}", self.misses.len(), self.misses.join("\n"));
+    }
 }
 
 /// Whether the row has what every row needs.

@@ -3,7 +3,8 @@
 //! One test, alone in its process: peak memory is counted for the whole process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 
 use kiln_nn::StateFile;
@@ -88,9 +89,16 @@ fn mutate(random: &mut Random, file: &mut Vec<u8>, places: &[usize]) {
     }
 }
 
+/// Not `fs::write`: file systems such as ext4 bring a file to the disk that is emptied and written again.
+fn write_over(path: &Path, bytes: &[u8]) {
+    let mut file = File::options().write(true).create(true).truncate(false).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+}
+
 /// Opens a file and reads every tensor, with a watch on memory; whether all could be read.
 fn read_watched(path: &Path, file: &[u8], seed: u64) -> bool {
-    fs::write(path, file).unwrap();
+    write_over(path, file);
     let before = MEMORY.current_usage();
     MEMORY.reset_peak_usage();
     let whole = StateFile::open(path).is_ok_and(|mut state| {
