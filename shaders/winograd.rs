@@ -50,6 +50,16 @@ impl Tile {
         kernel.part(self.part("winograd2_store", "winograd4_store"))
     }
 
+    /// A kernel that reads pixels so.
+    fn reading(self, kernel: Kernel, pixels: Pixels) -> Kernel {
+        match pixels {
+            Pixels::Single => kernel.part(self.part("winograd2_line", "winograd4_line")),
+            Pixels::Pairs { odd } => {
+                kernel.constant("ODD", odd).part(self.part("winograd2_line_pairs", "winograd4_line_pairs"))
+            }
+        }
+    }
+
     fn loaded(self, kernel: Kernel) -> Kernel {
         kernel.part(self.part("winograd2_load", "winograd4_load"))
     }
@@ -60,8 +70,36 @@ impl Tile {
 pub struct Access {
     /// What images and weights are stored as.
     pub storage: Storage,
-    /// Whether tiles are read and written as 64-bit integers: faster where each component is a load of its own.
+    /// Whether tiles are read and written, and images read where they can be, as 64-bit integers: faster where each component
+    /// is a load of its own.
     pub int64: bool,
+}
+
+/// How an image is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pixels {
+    /// A pixel at a time.
+    Single,
+    /// Two at a time, in 64-bit integers; `odd`: windows begin at the second of two.
+    Pairs { odd: bool },
+}
+
+impl Pixels {
+    const ALL: [Pixels; 3] = [Pixels::Single, Pixels::Pairs { odd: false }, Pixels::Pairs { odd: true }];
+
+    /// For windows that begin this far before the image. Tiles have an even number of results.
+    fn of(access: Access, image: &Image, padding: usize) -> Pixels {
+        let even = image.size[1].is_multiple_of(2) && image.offset.is_multiple_of(2);
+        match access {
+            Access { storage: Storage::F32, int64: true } if even => Pixels::Pairs { odd: !padding.is_multiple_of(2) },
+            _ => Pixels::Single,
+        }
+    }
+
+    /// Those that an access can have.
+    fn with(access: Access) -> &'static [Pixels] {
+        if access.storage == Storage::F32 && access.int64 { &Pixels::ALL } else { &Pixels::ALL[..1] }
+    }
 }
 
 params! {
@@ -166,22 +204,24 @@ fn groups(threads: usize) -> u64 {
 /// Windows of an image: at each position, `pitch` elements apart, `[rows][channels]`. Bindings: image, tiles.
 pub fn input(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
     let params = image.params(pitch);
-    Launch::new(input_kernel(tile, access), &params, groups(params.count as usize))
+    let pixels = Pixels::of(access, image, image.padding[1]);
+    Launch::new(input_kernel(tile, access, pixels), &params, groups(params.count as usize))
 }
 
-fn input_kernel(tile: Tile, access: Access) -> Kernel {
-    let kernel = tile.stored(tile.kernel("winograd_input", access));
+fn input_kernel(tile: Tile, access: Access, pixels: Pixels) -> Kernel {
+    let kernel = tile.stored(tile.reading(tile.kernel("winograd_input", access), pixels));
     kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_forward")
 }
 
 /// The results' gradients, laid out as by [`input`]. Bindings: image, tiles.
 pub fn gradient(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
     let params = image.params(pitch);
-    Launch::new(gradient_kernel(tile, access), &params, groups(params.count as usize))
+    let pixels = Pixels::of(access, image, 0);
+    Launch::new(gradient_kernel(tile, access, pixels), &params, groups(params.count as usize))
 }
 
-fn gradient_kernel(tile: Tile, access: Access) -> Kernel {
-    let kernel = tile.stored(tile.kernel("winograd_input", access));
+fn gradient_kernel(tile: Tile, access: Access, pixels: Pixels) -> Kernel {
+    let kernel = tile.stored(tile.reading(tile.kernel("winograd_input", access), pixels));
     kernel.part(tile.part("winograd2_block", "winograd4_block")).part("winograd_backward")
 }
 
@@ -189,11 +229,12 @@ fn gradient_kernel(tile: Tile, access: Access) -> Kernel {
 /// tiles.
 pub fn windows_and_gradient(tile: Tile, access: Access, image: &Image, pitch: usize) -> Launch {
     let params = image.params(pitch);
-    Launch::new(both_kernel(tile, access), &params, groups(params.count as usize))
+    let pixels = Pixels::of(access, image, 1);
+    Launch::new(both_kernel(tile, access, pixels), &params, groups(params.count as usize))
 }
 
-fn both_kernel(tile: Tile, access: Access) -> Kernel {
-    let kernel = tile.stored(tile.kernel("winograd_input", access));
+fn both_kernel(tile: Tile, access: Access, pixels: Pixels) -> Kernel {
+    let kernel = tile.stored(tile.reading(tile.kernel("winograd_input", access), pixels));
     kernel.part(tile.part("winograd2_window", "winograd4_window")).part("winograd_both")
 }
 
@@ -314,10 +355,16 @@ pub(crate) fn variants() -> Vec<Kernel> {
             if tile == Tile::Four {
                 variants.push(output_kernel(tile, access, true, true));
             }
+            for &pixels in Pixels::with(access) {
+                variants.push(input_kernel(tile, access, pixels));
+                if pixels == (Pixels::Pairs { odd: true }) {
+                    variants.push(both_kernel(tile, access, pixels));
+                } else {
+                    variants.push(gradient_kernel(tile, access, pixels));
+                }
+            }
             variants.extend([
-                input_kernel(tile, access),
-                gradient_kernel(tile, access),
-                both_kernel(tile, access),
+                both_kernel(tile, access, Pixels::Single),
                 weight_kernel(tile, access, "winograd_one"),
                 weight_kernel(tile, access, "winograd_pair"),
                 weight_grad_kernel(tile, access),

@@ -3,9 +3,9 @@
 // Of what: the windows of the results, B^T x B (part winograd_forward), the results' gradients themselves, A dy A^T
 // (winograd_backward), or both.
 // Bindings: image, tiles.
-//! use: index winograd_params winograd_pixel
+//! use: index winograd_params
 
-@group(0) @binding(0) var<storage, read_write> image: array<T>;
+@group(0) @binding(0) var<storage, read_write> image: array<Pixels>;
 @group(0) @binding(1) var<storage, read_write> tiles: array<FloatQuad>;
 
 fn put(at: u32, quad: FloatQuad) {

@@ -1,14 +1,5 @@
 // Reads the 4x4 pixels that a tile of 2x2 results needs.
 
-fn window_line(place: Place, y: i32) -> Line {
-    return Line(
-        pixel(place, y, 0),
-        pixel(place, y, 1),
-        pixel(place, y, 2),
-        pixel(place, y, 3),
-    );
-}
-
 fn window(place: Place) -> Tile {
     return Tile(
         window_line(place, 0),

@@ -1,16 +1,5 @@
 // Reads the 6x6 pixels that a tile of 4x4 results needs.
 
-fn window_line(place: Place, y: i32) -> Line {
-    return Line(
-        pixel(place, y, 0),
-        pixel(place, y, 1),
-        pixel(place, y, 2),
-        pixel(place, y, 3),
-        pixel(place, y, 4),
-        pixel(place, y, 5),
-    );
-}
-
 fn window(place: Place) -> Tile {
     return Tile(
         window_line(place, 0),

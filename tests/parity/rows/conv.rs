@@ -92,6 +92,8 @@ fn problems() -> Vec<Problem> {
         // Whole fours of channels: Winograd's.
         of([2, 8, 9, 10], [12, 8, 3, 3], padded(1)),
         of([1, 4, 7, 5], [8, 4, 3, 3], plain),
+        // Windows that begin at the first of two pixels.
+        of([2, 4, 6, 8], [8, 4, 3, 3], plain),
         of([5, 36, 4, 4], [32, 36, 3, 3], Conv2d { padding: [2, 1], ..plain }),
         of([6, 16, 2, 2], [4, 16, 3, 3], padded(1)),
         Problem { layout: Offset, ..of([2, 4, 8, 16], [4, 4, 3, 3], padded(1)) },
