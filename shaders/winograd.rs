@@ -75,6 +75,13 @@ pub struct Access {
     pub int64: bool,
 }
 
+impl Access {
+    /// Whether two pixels can be one integer of 64 bits.
+    fn pairs(self) -> bool {
+        self.storage == Storage::F32 && self.int64
+    }
+}
+
 /// How an image is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pixels {
@@ -90,15 +97,12 @@ impl Pixels {
     /// For windows that begin this far before the image. Tiles have an even number of results.
     fn of(access: Access, image: &Image, padding: usize) -> Pixels {
         let even = image.size[1].is_multiple_of(2) && image.offset.is_multiple_of(2);
-        match access {
-            Access { storage: Storage::F32, int64: true } if even => Pixels::Pairs { odd: !padding.is_multiple_of(2) },
-            _ => Pixels::Single,
-        }
+        if access.pairs() && even { Pixels::Pairs { odd: !padding.is_multiple_of(2) } } else { Pixels::Single }
     }
 
     /// Those that an access can have.
     fn with(access: Access) -> &'static [Pixels] {
-        if access.storage == Storage::F32 && access.int64 { &Pixels::ALL } else { &Pixels::ALL[..1] }
+        if access.pairs() { &Pixels::ALL } else { &Pixels::ALL[..1] }
     }
 }
 
