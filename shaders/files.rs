@@ -119,6 +119,8 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "segments",
     "single",
     "single_narrow",
+    "step_columns",
+    "step_k",
     "taps",
     "tile_load",
     "tree",

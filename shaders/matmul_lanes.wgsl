@@ -1,19 +1,19 @@
 // The dense product C[z][m][n] = sum over k of A[z][m][k] * B[z][k][n] for adapters that are a processor, where both
 // operands can be read four elements at a time.
 //
-// A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows by 32 columns of C, 4 columns a lane. In steps of 4 along
+// A workgroup is one subgroup of 8 lanes and owns 8 * BLOCKS rows by 32 columns of C, 4 columns a lane. In steps of TERMS along
 // k the lanes hold the rows' ks between them and hand them round by broadcasts; there is no workgroup memory and no
 // barrier. Rows and columns beyond the last repeat it and are not stored. Each sum runs over k in ascending order.
 //
 // A_ALONG_K: neighbours in A are neighbours along k, else along rows (BLOCKS is 2 or 4 then). B_ALONG_K: likewise, else along
-// columns. C_QUADS: four columns of C are stored at once.
+// columns; the part step_k or step_columns loads what it says. C_QUADS: four columns of C are stored at once.
 // Strides, offsets and k are multiples of 4, apart from those that are 1.
 //
-// ROW_SUMS: the sums of A's rows are written too: a layer's bias gradient where A is dy^T.
+// ROW_SUMS: the sums of A's rows, which do not lie along k then, are written too: a layer's bias gradient where A is dy^T.
 //
 // Bindings: a, b, c, biases, rest, sums; c stands in for those that are not used.
 //! needs: subgroups
-//! use: index chain4 unpack epilogue
+//! use: index unpack epilogue
 
 alias V = vec4<f32>;
 
@@ -49,59 +49,30 @@ struct Params {
     relu: u32,
 }
 
-fn load_a(index: u32) -> vec4<f32> {
-    return unpacked(a[index / 4u]);
+// The ks that a lane holds of an even row and of the odd one after it.
+struct Pair {
+    even: Held,
+    odd: Held,
 }
 
-fn load_b(index: u32) -> vec4<f32> {
-    return unpacked(b[index / 4u]);
-}
-
-// Lane l holds rows 4l to 4l + 3 of four ks.
-fn add_columns(sum0: ptr<function, Rows>, sum1: ptr<function, Rows>, sum2: ptr<function, Rows>, sum3: ptr<function, Rows>,
-    h0: vec4<f32>, h1: vec4<f32>, h2: vec4<f32>, h3: vec4<f32>, b: Step) {
-    add_upper(sum0, subgroupBroadcast(h0, 0u), subgroupBroadcast(h1, 0u), subgroupBroadcast(h2, 0u), subgroupBroadcast(h3, 0u), b);
-    add_lower(sum0, subgroupBroadcast(h0, 1u), subgroupBroadcast(h1, 1u), subgroupBroadcast(h2, 1u), subgroupBroadcast(h3, 1u), b);
-    add_upper(sum1, subgroupBroadcast(h0, 2u), subgroupBroadcast(h1, 2u), subgroupBroadcast(h2, 2u), subgroupBroadcast(h3, 2u), b);
-    add_lower(sum1, subgroupBroadcast(h0, 3u), subgroupBroadcast(h1, 3u), subgroupBroadcast(h2, 3u), subgroupBroadcast(h3, 3u), b);
-    add_upper(sum2, subgroupBroadcast(h0, 4u), subgroupBroadcast(h1, 4u), subgroupBroadcast(h2, 4u), subgroupBroadcast(h3, 4u), b);
-    add_lower(sum2, subgroupBroadcast(h0, 5u), subgroupBroadcast(h1, 5u), subgroupBroadcast(h2, 5u), subgroupBroadcast(h3, 5u), b);
-    add_upper(sum3, subgroupBroadcast(h0, 6u), subgroupBroadcast(h1, 6u), subgroupBroadcast(h2, 6u), subgroupBroadcast(h3, 6u), b);
-    add_lower(sum3, subgroupBroadcast(h0, 7u), subgroupBroadcast(h1, 7u), subgroupBroadcast(h2, 7u), subgroupBroadcast(h3, 7u), b);
-}
-
-// Lane l holds four ks of rows 2l and 2l + 1.
-fn add_pairs(sum0: ptr<function, Rows>, sum1: ptr<function, Rows>, even: vec4<f32>, odd: vec4<f32>, b: Step) {
-    (*sum0).r0 = chain((*sum0).r0, subgroupBroadcast(even, 0u), b);
-    (*sum0).r1 = chain((*sum0).r1, subgroupBroadcast(odd, 0u), b);
-    (*sum0).r2 = chain((*sum0).r2, subgroupBroadcast(even, 1u), b);
-    (*sum0).r3 = chain((*sum0).r3, subgroupBroadcast(odd, 1u), b);
-    (*sum0).r4 = chain((*sum0).r4, subgroupBroadcast(even, 2u), b);
-    (*sum0).r5 = chain((*sum0).r5, subgroupBroadcast(odd, 2u), b);
-    (*sum0).r6 = chain((*sum0).r6, subgroupBroadcast(even, 3u), b);
-    (*sum0).r7 = chain((*sum0).r7, subgroupBroadcast(odd, 3u), b);
-    (*sum1).r0 = chain((*sum1).r0, subgroupBroadcast(even, 4u), b);
-    (*sum1).r1 = chain((*sum1).r1, subgroupBroadcast(odd, 4u), b);
-    (*sum1).r2 = chain((*sum1).r2, subgroupBroadcast(even, 5u), b);
-    (*sum1).r3 = chain((*sum1).r3, subgroupBroadcast(odd, 5u), b);
-    (*sum1).r4 = chain((*sum1).r4, subgroupBroadcast(even, 6u), b);
-    (*sum1).r5 = chain((*sum1).r5, subgroupBroadcast(odd, 6u), b);
-    (*sum1).r6 = chain((*sum1).r6, subgroupBroadcast(even, 7u), b);
-    (*sum1).r7 = chain((*sum1).r7, subgroupBroadcast(odd, 7u), b);
-}
-
-fn add_upper(sum: ptr<function, Rows>, x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>, b: Step) {
-    (*sum).r0 = chain((*sum).r0, vec4<f32>(x0.x, x1.x, x2.x, x3.x), b);
-    (*sum).r1 = chain((*sum).r1, vec4<f32>(x0.y, x1.y, x2.y, x3.y), b);
-    (*sum).r2 = chain((*sum).r2, vec4<f32>(x0.z, x1.z, x2.z, x3.z), b);
-    (*sum).r3 = chain((*sum).r3, vec4<f32>(x0.w, x1.w, x2.w, x3.w), b);
-}
-
-fn add_lower(sum: ptr<function, Rows>, x0: vec4<f32>, x1: vec4<f32>, x2: vec4<f32>, x3: vec4<f32>, b: Step) {
-    (*sum).r4 = chain((*sum).r4, vec4<f32>(x0.x, x1.x, x2.x, x3.x), b);
-    (*sum).r5 = chain((*sum).r5, vec4<f32>(x0.y, x1.y, x2.y, x3.y), b);
-    (*sum).r6 = chain((*sum).r6, vec4<f32>(x0.z, x1.z, x2.z, x3.z), b);
-    (*sum).r7 = chain((*sum).r7, vec4<f32>(x0.w, x1.w, x2.w, x3.w), b);
+// Sixteen rows, of which lane l holds 2l and 2l + 1.
+fn add_pairs(sum0: ptr<function, Rows>, sum1: ptr<function, Rows>, held: Pair, b: Step) {
+    (*sum0).r0 = chain((*sum0).r0, subgroupBroadcast(held.even, 0u), b);
+    (*sum0).r1 = chain((*sum0).r1, subgroupBroadcast(held.odd, 0u), b);
+    (*sum0).r2 = chain((*sum0).r2, subgroupBroadcast(held.even, 1u), b);
+    (*sum0).r3 = chain((*sum0).r3, subgroupBroadcast(held.odd, 1u), b);
+    (*sum0).r4 = chain((*sum0).r4, subgroupBroadcast(held.even, 2u), b);
+    (*sum0).r5 = chain((*sum0).r5, subgroupBroadcast(held.odd, 2u), b);
+    (*sum0).r6 = chain((*sum0).r6, subgroupBroadcast(held.even, 3u), b);
+    (*sum0).r7 = chain((*sum0).r7, subgroupBroadcast(held.odd, 3u), b);
+    (*sum1).r0 = chain((*sum1).r0, subgroupBroadcast(held.even, 4u), b);
+    (*sum1).r1 = chain((*sum1).r1, subgroupBroadcast(held.odd, 4u), b);
+    (*sum1).r2 = chain((*sum1).r2, subgroupBroadcast(held.even, 5u), b);
+    (*sum1).r3 = chain((*sum1).r3, subgroupBroadcast(held.odd, 5u), b);
+    (*sum1).r4 = chain((*sum1).r4, subgroupBroadcast(held.even, 6u), b);
+    (*sum1).r5 = chain((*sum1).r5, subgroupBroadcast(held.odd, 6u), b);
+    (*sum1).r6 = chain((*sum1).r6, subgroupBroadcast(held.even, 7u), b);
+    (*sum1).r7 = chain((*sum1).r7, subgroupBroadcast(held.odd, 7u), b);
 }
 
 @compute @workgroup_size(8)
@@ -133,10 +104,11 @@ fn main(
     let last_row = params.m - 1u;
     var a0 = a_base + min(tile_row + lane, last_row) * params.a_row;
     let a1 = a_base + min(tile_row + 8u + lane, last_row) * params.a_row;
-    let a2 = a_base + min(tile_row + 16u + lane, last_row) * params.a_row;
+    var a2 = a_base + min(tile_row + 16u + lane, last_row) * params.a_row;
     let a3 = a_base + min(tile_row + 24u + lane, last_row) * params.a_row;
     if (!A_ALONG_K) {
-        a0 = a_base + min(tile_row + BLOCKS * lane, last_row & ~(BLOCKS - 1u));
+        a0 = a_base + min(tile_row + 2u * lane, last_row & ~1u);
+        a2 = a_base + min(tile_row + 16u + 2u * lane, last_row & ~1u);
     }
     let column = tile_column + 4u * lane;
     let last_column = params.n - 1u;
@@ -153,45 +125,26 @@ fn main(
     var sum1: Rows;
     var sum2: Rows;
     var sum3: Rows;
-    var sums0: vec4<f32>;
-    var sums1: vec4<f32>;
-    var sums2: vec4<f32>;
-    var sums3: vec4<f32>;
-    for (var k = k_start; k < k_end; k += 4u) {
+    var upper_sums: Pair;
+    var lower_sums: Pair;
+    for (var k = k_start; k < k_end; k += TERMS) {
         let ka = k * params.a_k;
         let kb = k * params.b_k;
-        var step: Step;
-        if (B_ALONG_K) {
-            let c0 = load_b(b0 + kb);
-            let c1 = load_b(b1 + kb);
-            let c2 = load_b(b2 + kb);
-            let c3 = load_b(b3 + kb);
-            step = Step(
-                vec4<f32>(c0.x, c1.x, c2.x, c3.x),
-                vec4<f32>(c0.y, c1.y, c2.y, c3.y),
-                vec4<f32>(c0.z, c1.z, c2.z, c3.z),
-                vec4<f32>(c0.w, c1.w, c2.w, c3.w),
-            );
-        } else {
-            step = Step(
-                load_b(b0 + kb),
-                load_b(b0 + kb + params.b_k),
-                load_b(b0 + kb + 2u * params.b_k),
-                load_b(b0 + kb + 3u * params.b_k),
-            );
-        }
+        // All loads before the first sum: with sums between them, LLVM spills products and sums around each load.
+        let step = load_step(b0 + kb, b1 + kb, b2 + kb, b3 + kb);
         if (A_ALONG_K) {
-            // All loads before the first sum: with sums between them, LLVM spills products and sums around each load.
-            let held0 = load_a(a0 + ka);
+            let held0 = hold(a0 + ka);
             var held1: Held;
             var held2: Held;
             var held3: Held;
             if (BLOCKS > 1u) {
-                held1 = load_a(a1 + ka);
+                held1 = hold(a1 + ka);
             }
             if (BLOCKS > 2u) {
-                held2 = load_a(a2 + ka);
-                held3 = load_a(a3 + ka);
+                held2 = hold(a2 + ka);
+            }
+            if (BLOCKS > 3u) {
+                held3 = hold(a3 + ka);
             }
             add_rows(&sum0, held0, step);
             if (BLOCKS > 1u) {
@@ -199,31 +152,23 @@ fn main(
             }
             if (BLOCKS > 2u) {
                 add_rows(&sum2, held2, step);
+            }
+            if (BLOCKS > 3u) {
                 add_rows(&sum3, held3, step);
             }
-            if (ROW_SUMS) {
-                sums0 += held0;
-                sums1 += held1;
-                sums2 += held2;
-                sums3 += held3;
-            }
-        } else if (BLOCKS == 2u) {
-            let h0 = load_pair(a0 + ka);
-            let h1 = load_pair(a0 + ka + params.a_k);
-            let h2 = load_pair(a0 + ka + 2u * params.a_k);
-            let h3 = load_pair(a0 + ka + 3u * params.a_k);
-            add_pairs(&sum0, &sum1, vec4<f32>(h0.x, h1.x, h2.x, h3.x), vec4<f32>(h0.y, h1.y, h2.y, h3.y), step);
-            if (ROW_SUMS) {
-                sums0 += vec4<f32>((h0 + h1) + (h2 + h3), 0.0, 0.0);
-            }
         } else {
-            let h0 = load_a(a0 + ka);
-            let h1 = load_a(a0 + ka + params.a_k);
-            let h2 = load_a(a0 + ka + 2u * params.a_k);
-            let h3 = load_a(a0 + ka + 3u * params.a_k);
-            add_columns(&sum0, &sum1, &sum2, &sum3, h0, h1, h2, h3, step);
+            let upper = hold_pair(a0 + ka);
+            var lower: Pair;
+            if (BLOCKS > 2u) {
+                lower = hold_pair(a2 + ka);
+            }
+            add_pairs(&sum0, &sum1, upper, step);
+            if (BLOCKS > 2u) {
+                add_pairs(&sum2, &sum3, lower, step);
+            }
             if (ROW_SUMS) {
-                sums0 += (h0 + h1) + (h2 + h3);
+                upper_sums = Pair(upper_sums.even + upper.even, upper_sums.odd + upper.odd);
+                lower_sums = Pair(lower_sums.even + lower.even, lower_sums.odd + lower.odd);
             }
         }
     }
@@ -235,6 +180,8 @@ fn main(
     }
     if (BLOCKS > 2u) {
         unpack(&rows, 16u, sum2);
+    }
+    if (BLOCKS > 3u) {
         unpack(&rows, 24u, sum3);
     }
     let at = part * params.c_batch + column;
@@ -247,23 +194,12 @@ fn main(
     }
     if (ROW_SUMS && tile_column == 0u) {
         let first = params.sums_offset + part * params.m;
-        if (A_ALONG_K) {
-            store_sum(tile_row + lane, first, sums0.x + sums0.y + sums0.z + sums0.w);
-            if (BLOCKS > 1u) {
-                store_sum(tile_row + 8u + lane, first, sums1.x + sums1.y + sums1.z + sums1.w);
-            }
-            if (BLOCKS > 2u) {
-                store_sum(tile_row + 16u + lane, first, sums2.x + sums2.y + sums2.z + sums2.w);
-                store_sum(tile_row + 24u + lane, first, sums3.x + sums3.y + sums3.z + sums3.w);
-            }
-        } else {
-            let row = tile_row + BLOCKS * lane;
-            store_sum(row, first, sums0.x);
-            store_sum(row + 1u, first, sums0.y);
-            if (BLOCKS > 2u) {
-                store_sum(row + 2u, first, sums0.z);
-                store_sum(row + 3u, first, sums0.w);
-            }
+        let row = tile_row + 2u * lane;
+        store_sum(row, first, total(upper_sums.even));
+        store_sum(row + 1u, first, total(upper_sums.odd));
+        if (BLOCKS > 2u) {
+            store_sum(row + 16u, first, total(lower_sums.even));
+            store_sum(row + 17u, first, total(lower_sums.odd));
         }
     }
 }

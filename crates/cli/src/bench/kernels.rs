@@ -143,6 +143,21 @@ pub(super) fn work(device: &Device, layer: &Layer, batch: usize, pass: Pass) -> 
                 Ok(())
             }))
         }
+        Layer::Matmul { k, n } => {
+            let (a, b, dc) = (random(&[batch, k], 0)?, random(&[k, n], 1)?, random(&[batch, n], 2)?);
+            Ok(Box::new(move || {
+                if matches!(pass, Pass::Forward | Pass::All) {
+                    a.matmul(&b)?;
+                }
+                if matches!(pass, Pass::DataGradient | Pass::All) {
+                    dc.matmul(&b.t()?)?;
+                }
+                if matches!(pass, Pass::WeightGradient | Pass::All) {
+                    a.t()?.matmul(&dc)?;
+                }
+                Ok(())
+            }))
+        }
         Layer::Conv(conv) => {
             let options = conv.options();
             let (x, weight) = (random(&conv.input(batch), 0)?, random(&conv.weight(), 1)?);
@@ -200,12 +215,13 @@ pub(super) fn gemm(args: &KernelArgs) -> Result<()> {
         let layers = [8, 64].into_iter().flat_map(|batch| {
             [(9216, 4096), (25_088, 4096), (4096, 4096), (4096, 1000)].map(|(inputs, outputs)| (batch, outputs, inputs))
         });
-        let problem = |(m, n, k)| Problem {
-            name: format!("{m}x{n}x{k}"),
-            layer: Layer::Linear { inputs: k, outputs: n },
-            batch: m,
+        let square = |&n: &usize| Problem { name: format!("{n}x{n}x{n}"), layer: Layer::Matmul { k: n, n }, batch: n };
+        let linear = |(batch, outputs, inputs)| Problem {
+            name: format!("{batch}x{outputs}x{inputs}"),
+            layer: Layer::Linear { inputs, outputs },
+            batch,
         };
-        sizes.iter().map(|&n| (n, n, n)).chain(layers).map(problem).collect()
+        sizes.iter().map(square).chain(layers.map(linear)).collect()
     })
 }
 

@@ -63,7 +63,15 @@ impl fmt::Display for Conv {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layer {
     Conv(Conv),
-    Linear { inputs: usize, outputs: usize },
+    Linear {
+        inputs: usize,
+        outputs: usize,
+    },
+    /// The product with a matrix as it lies, `[k, n]`, which no net has.
+    Matmul {
+        k: usize,
+        n: usize,
+    },
 }
 
 impl Layer {
@@ -71,6 +79,7 @@ impl Layer {
     pub(super) fn multiply_adds(&self) -> usize {
         match self {
             Layer::Linear { inputs, outputs } => inputs * outputs,
+            Layer::Matmul { k, n } => k * n,
             Layer::Conv(conv) => {
                 conv.output(1).iter().product::<usize>() * conv.weight()[1..].iter().product::<usize>()
             }
@@ -83,6 +92,7 @@ impl fmt::Display for Layer {
         match self {
             Layer::Conv(conv) => conv.fmt(f),
             Layer::Linear { inputs, outputs } => write!(f, "linear {inputs}-{outputs}"),
+            Layer::Matmul { k, n } => write!(f, "matmul {k}-{n}"),
         }
     }
 }
@@ -315,7 +325,9 @@ mod tests {
             let sizes: Vec<serde_json::Value> = (net.layers)()
                 .into_iter()
                 .map(|layer| match layer {
-                    Layer::Linear { inputs, outputs } => serde_json::json!([inputs, outputs, null, null, null]),
+                    Layer::Linear { inputs, outputs } | Layer::Matmul { k: inputs, n: outputs } => {
+                        serde_json::json!([inputs, outputs, null, null, null])
+                    }
                     Layer::Conv(Conv { inputs, outputs, kernel, stride, padding, .. }) => {
                         serde_json::json!([inputs, outputs, kernel, stride, padding])
                     }

@@ -206,7 +206,7 @@ impl Product<'_> {
         }
     }
 
-    /// The product by the kernel that reads by four, and the sums of A's rows if they are wanted.
+    /// The product by the kernel that reads by four, and the sums of A's rows if they are wanted and A lies along them.
     pub(crate) fn by_quads(&self, quads: Quads, row_sums: bool) -> Result<(Tensor, Option<Tensor>)> {
         let Parts { products, sums, splits, .. } = self.parts_by(quads, row_sums, self.m * self.n)?;
         let whole = |tensor: Tensor, shape: &[usize]| -> Result<Tensor> {
@@ -240,6 +240,7 @@ impl Product<'_> {
 
     fn parts_by(&self, quads: Quads, row_sums: bool, pitch: usize) -> Result<Parts> {
         let device = self.a.device();
+        let row_sums = row_sums && !quads.a_along_k;
         let splits = self.splits(quads);
         let parts = self.batches * splits as usize;
         let dtype = if splits > 1 { DType::F32 } else { self.a.dtype() };
