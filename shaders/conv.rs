@@ -245,17 +245,47 @@ fn forward_functions(results: u32) -> Vec<String> {
             (0..taps).map(|tap| format!("V({})", four(tap))).collect::<Vec<_>>().join(", ")
         };
         let [first, second] = [0, results - 4].map(step);
-        let tap = |tap| format!("tap(at, s + {tap}u)");
-        let taps = (0..taps).map(tap).collect::<Vec<_>>();
-        let held = match &taps[..] {
-            [four @ .., last] if four.len() == 4 => format!("vec4<f32>({}), {last}", four.join(", ")),
-            taps => taps.join(", "),
-        };
         format!(
-            "fn window(place: Place, s: i32) -> Window {{\n{pixels}    return Window(Step({first}), Step({second}));\n}}\n\n\
-             fn hold(at: i32, s: u32) -> Held {{\n    return Held({held});\n}}"
+            "fn window(place: Place, s: i32) -> Window {{\n{pixels}    return Window(Step({first}), Step({second}));\n}}"
         )
     })
+}
+
+/// The generated functions of `conv_lanes` that hold taps, by their number; first all for single taps, then for pairs.
+static HOLD: LazyLock<[[String; FORWARD_TAPS.len()]; 2]> =
+    LazyLock::new(|| [FORWARD_TAPS.map(hold_single), FORWARD_TAPS.map(hold_pairs)]);
+
+fn hold_single(taps: u32) -> String {
+    let taps: Vec<String> = (0..taps).map(|tap| format!("tap(at, s + {tap}u)")).collect();
+    format!("fn hold(at: i32, s: u32) -> Held {{\n    return {};\n}}", held(&taps))
+}
+
+/// The pairs that hold the taps, which may begin with the second of a pair and lie from the last to the first.
+fn hold_pairs(taps: u32) -> String {
+    let element = |at: u32| format!("p{}.{}", at / 2, ["x", "y"][at as usize % 2]);
+    let mut names: Vec<String> = (0..taps).map(|tap| format!("t{tap}")).collect();
+    let forward = held(&names);
+    names.reverse();
+    let backward = held(&names);
+    let loads: String =
+        (0..taps / 2 + 1).map(|pair| format!("    let p{pair} = tap_pair((low >> 1u) + {pair});\n")).collect();
+    let selects: String = (0..taps)
+        .map(|tap| format!("    let t{tap} = select({}, {}, odd);\n", element(tap), element(tap + 1)))
+        .collect();
+    format!(
+        "fn hold(at: i32, s: u32) -> Held {{\n    let first = at + i32(s) * params.a_x;\n    \
+         let low = select(first, first - {}, params.a_x < 0);\n    let odd = (low & 1) == 1;\n{loads}{selects}    \
+         if (params.a_x < 0) {{\n        return {backward};\n    }}\n    return {forward};\n}}",
+        taps - 1
+    )
+}
+
+/// Taps as a `Held`.
+fn held(taps: &[String]) -> String {
+    match taps {
+        [four @ .., last] if four.len() == 4 => format!("Held(vec4<f32>({}), {last})", four.join(", ")),
+        taps => format!("Held({})", taps.join(", ")),
+    }
 }
 
 /// The generated function of `conv_grad_lanes`, by taps, spacing and reads.
@@ -286,9 +316,12 @@ fn float(f16: bool) -> &'static str {
     if f16 { "f16" } else { "f32" }
 }
 
+fn position(choices: &[u32], taps: u32) -> usize {
+    choices.iter().position(|choice| *choice == taps).unwrap_or(0)
+}
+
 fn generated(texts: &'static [String], choices: &[u32], taps: u32, spacing: Spacing, reads: Reads) -> &'static str {
-    let row = choices.iter().position(|choice| *choice == taps).unwrap_or(0);
-    let at = (row * Spacing::ALL.len() + spacing.index()) * Reads::ALL.len() + reads.index();
+    let at = (position(choices, taps) * Spacing::ALL.len() + spacing.index()) * Reads::ALL.len() + reads.index();
     texts.get(at).map_or("", String::as_str)
 }
 
@@ -325,7 +358,13 @@ impl Shape {
     }
 }
 
-fn forward_kernel(shape: Shape, taps: u32, spacing: Spacing, reads: Reads, quads: bool, f16: bool) -> Kernel {
+fn forward_kernel(
+    shape: Shape,
+    (taps, tap_pairs): (u32, bool),
+    (spacing, reads): (Spacing, Reads),
+    quads: bool,
+    f16: bool,
+) -> Kernel {
     let wide = matches!(shape, Shape::Wide);
     let chain = match taps {
         5 => "chain5",
@@ -342,6 +381,8 @@ fn forward_kernel(shape: Shape, taps: u32, spacing: Spacing, reads: Reads, quads
         .part(chain)
         .part(reads.part())
         .function(generated(&FORWARD[usize::from(wide)], &FORWARD_TAPS, taps, spacing, reads))
+        .part(if tap_pairs { "tap_pairs" } else { "tap_single" })
+        .function(HOLD[usize::from(tap_pairs)][position(&FORWARD_TAPS, taps)].as_str())
 }
 
 /// The convolution as a launch. `quads`: four neighbours of C can be stored at once. A workgroup owns at most `rows` rows, 16 or
@@ -354,7 +395,10 @@ pub fn forward(params: &ConvParams, quads: bool, f16: bool, rows: u32, int64: bo
         true => Reads::of(spacing, [params.width, params.image_offset], params.pad_x, [taps, params.taps_x]),
         false => Reads::Single,
     };
-    let kernel = forward_kernel(shape, taps, spacing, reads, quads, f16);
+    // All taps of a step are neighbours and of the kernel's row, and more than their pairs.
+    let neighbours = params.a_x.abs() == 1 && params.taps_x.is_multiple_of(taps);
+    let tap_pairs = reads != Reads::Single && neighbours && taps > 2;
+    let kernel = forward_kernel(shape, (taps, tap_pairs), (spacing, reads), quads, f16);
     let lines = u64::from(params.images) * u64::from(params.out_rows);
     let across = (lines * u64::from(params.out_columns.div_ceil(shape.results()))).div_ceil(8);
     Launch::new(kernel, params, across * u64::from(params.m.div_ceil(8 * shape.blocks())) * u64::from(params.groups))
@@ -416,9 +460,12 @@ pub(crate) fn variants() -> Vec<Kernel> {
     {
         let single = reads == Reads::Single;
         for (taps, quads) in FORWARD_TAPS.iter().flat_map(|taps| both.map(|quads| (*taps, quads))) {
-            variants.push(forward_kernel(shape, taps, spacing, reads, quads, false));
+            let kernel = |tap_pairs, f16| forward_kernel(shape, (taps, tap_pairs), (spacing, reads), quads, f16);
+            variants.push(kernel(false, false));
             if single {
-                variants.push(forward_kernel(shape, taps, spacing, reads, quads, true));
+                variants.push(kernel(false, true));
+            } else if taps > 2 {
+                variants.push(kernel(true, false));
             }
         }
         let Shape::Blocks(blocks) = shape else { continue };

@@ -9,7 +9,7 @@
 //
 // Generated: fn window(place: Place, s: i32) -> Window, the pixels of TERMS taps for each four results, with part/pixel_row or
 //            part/pixel_pairs.
-//            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row.
+//            fn hold(at: i32, s: u32) -> Held, the TERMS taps of one row, with part/tap_single or part/tap_pairs.
 // Bindings: a, image, c, biases, rest and sums (not used); c stands in for those that are not used.
 //! needs: subgroups
 //! use: index unpack epilogue
@@ -24,7 +24,7 @@ struct Window {
     second: Step, // of four more results; the first again where there are none
 }
 
-@group(0) @binding(0) var<storage, read_write> a: array<T>;
+@group(0) @binding(0) var<storage, read_write> a: array<Taps>;
 @group(0) @binding(1) var<storage, read_write> image: array<Pixels>;
 
 struct Params {
@@ -60,11 +60,6 @@ struct Params {
     rest: u32,
     rest_offset: u32,
     relu: u32,
-}
-
-fn tap(at: i32, s: u32) -> f32 {
-    let inside = s < params.taps_x;
-    return select(0.0, f32(a[select(0, at + i32(s) * params.a_x, inside)]), inside);
 }
 
 // The line of pixels that a lane's results lie in, counted over all images.

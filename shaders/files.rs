@@ -121,6 +121,8 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "single_narrow",
     "step_columns",
     "step_k",
+    "tap_pairs",
+    "tap_single",
     "taps",
     "tile_load",
     "tree",

@@ -64,6 +64,7 @@ fn problems() -> Vec<Problem> {
         // Even widths, whose pixels can be read in pairs that begin at even or odd pixels; few rows and many columns.
         of([2, 3, 6, 14], [6, 3, 5, 5], padded(2)),
         of([2, 3, 12, 18], [10, 3, 7, 7], deep(1, 2, 3)),
+        of([2, 4, 8, 12], [6, 4, 6, 6], deep(1, 2, 2)),
         of([1, 2, 4, 22], [4, 2, 2, 9], Conv2d { padding: [0, 2], ..plain }),
         of([2, 2, 6, 20], [7, 2, 3, 4], Conv2d { stride: [1, 2], padding: [1, 2], ..plain }),
         // Every channel on its own: each side and stride that has a kernel of its own, and what has none.
