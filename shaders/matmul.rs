@@ -115,3 +115,18 @@ pub(crate) fn variants() -> Vec<Kernel> {
     }
     variants
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_workgroup_follow_from_those_of_the_product() {
+        let quads = Quads { a_along_k: true, b_along_k: false, c: true, row_sums: false, rows: 16 };
+        let blocks = |quads: Quads| [8, 16, 20, 64, 70, 128, 192, 1024].map(|m| quads.blocks(m));
+        assert_eq!(blocks(quads), [1, 2, 3, 2, 3, 2, 3, 3]);
+        assert_eq!(blocks(Quads { b_along_k: true, ..quads }), [1, 2, 2, 2, 2, 2, 2, 2]);
+        assert_eq!(blocks(Quads { a_along_k: false, ..quads }), [2; 8]);
+        assert_eq!(blocks(Quads { rows: 32, ..quads }), [1, 2, 4, 4, 4, 4, 4, 4]);
+    }
+}

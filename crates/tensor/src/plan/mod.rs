@@ -227,7 +227,8 @@ pub fn pinned(device: &Device) -> Result<Option<Algorithm>> {
 }
 
 /// Pins the rows of a workgroup's tile in the products and convolutions of processors, 16 or 32, in place of those that suit the
-/// processor. Results can differ in their last bits, since short tiles need fewer parts of a sum.
+/// processor. At 16, products whose left side lies along its rows may take 24. Results can differ in their last bits, since short
+/// tiles need fewer parts of a sum.
 ///
 /// # Errors
 /// [`Error::Argument`] for another number.
