@@ -1,4 +1,4 @@
-// The steps of matmul_lanes where B's neighbours lie along k: four ks, since two would take as many loads.
+// The steps of matmul_lanes where B's neighbours lie along k: four ks, since two would be as many loads of half the size.
 //! use: chain4
 
 // Lane l's ks of a row of A that lies along k.
