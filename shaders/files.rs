@@ -92,6 +92,7 @@ pub(crate) const PARTS: &[(&str, &str)] = embed!["part/":
     "dy_single",
     "epilogue",
     "float",
+    "float_pair_u64",
     "float_quads",
     "float_quads_u64",
     "index",
