@@ -427,7 +427,7 @@ impl Dataset {
         }
         let mut random = SplitMix64::sample(seed, epoch, index as u64);
         let drawn = self.transforms.apply(image, &mut random, &|| self.source.name(index))?;
-        drawn.image.write_planes(drawn.flip, planes);
+        drawn.image.write_planes(drawn.geometry.flips(), planes);
         Ok((self.source.label(index), drawn.adjust))
     }
 

@@ -170,6 +170,13 @@ pub enum Error {
         message: String,
     },
 
+    /// A target that cannot be, or does not fit its image.
+    #[error("target: {message}")]
+    Target {
+        /// What was given, what is needed.
+        message: String,
+    },
+
     /// A loader's settings that cannot be.
     #[error("loader: {message}")]
     Loader {

@@ -3,6 +3,7 @@
 
 use crate::color::{Adjust, ColorJitter, lighting};
 use crate::error::{Error, Result};
+use crate::geometry::{Geometry, Move};
 use crate::image::{Image, Region};
 use crate::image_file::MAX_OUTPUT_SIDE;
 use crate::random::SplitMix64;
@@ -206,12 +207,30 @@ impl Transforms {
         Ok(size)
     }
 
-    /// Applies the steps of geometry, and says whether to flip and what the GPU is to do.
-    pub(crate) fn apply(&self, mut image: Image, random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Drawn> {
+    /// How the pixels of an image of this size, `[h, w]`, move. The same seed draws the same geometry.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Transform`] for an image that becomes too large.
+    pub fn draw(&self, size: [usize; 2], seed: u64) -> Result<Geometry> {
+        self.geometry(size, &mut SplitMix64::new(seed), &|| "an image".to_owned())
+    }
+
+    /// Draws the steps of geometry and the flip.
+    fn geometry(&self, size: [usize; 2], random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Geometry> {
+        let mut geometry = Geometry::identity(size);
         for step in &self.steps {
-            image = step.apply(&image, random, what)?;
+            geometry.push(step.draw(geometry.output(), random, what)?);
         }
-        let flip = self.flip > 0.0 && random.unit() < self.flip;
+        geometry.set_flip(self.flip > 0.0 && random.unit() < self.flip);
+        Ok(geometry)
+    }
+
+    /// Draws everything, moves the image (but for the flip), and says what the GPU is to do.
+    pub(crate) fn apply(&self, image: Image, random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Drawn> {
+        let [_, height, width] = image.shape();
+        let geometry = self.geometry([height, width], random, what)?;
+        let image = geometry.apply(image, what)?;
         let mut adjust = Adjust::NONE;
         if let Some(jitter) = &self.jitter {
             adjust.color = jitter.draw(&image, random);
@@ -226,23 +245,24 @@ impl Transforms {
                 .filter(|&[_, _, h, w]| h < height && w < width)
                 .map_or([0; 4], |[top, left, h, w]| [top, left, top + h, left + w].map(|edge| edge as u32));
         }
-        Ok(Drawn { image, flip, adjust })
+        Ok(Drawn { image, geometry, adjust })
     }
 }
 
-/// An image after its steps of geometry.
+/// An image after its steps of geometry, but for the flip.
 pub(crate) struct Drawn {
     pub(crate) image: Image,
-    pub(crate) flip: bool,
+    pub(crate) geometry: Geometry,
     pub(crate) adjust: Adjust,
 }
 
 impl Step {
-    fn apply(self, image: &Image, random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Image> {
-        let [_, height, width] = image.shape();
-        match self {
+    /// What it does to an image of this size.
+    fn draw(self, [height, width]: [usize; 2], random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Move> {
+        let whole = Region { top: 0.0, left: 0.0, height: height as f64, width: width as f64 };
+        Ok(match self {
             Step::Resize(shorter) => {
-                let [to_height, to_width] = resized([height, width], shorter);
+                let size @ [to_height, to_width] = resized([height, width], shorter);
                 if to_height.max(to_width) > MAX_OUTPUT_SIDE {
                     return Err(Error::Transform {
                         what: what(),
@@ -252,13 +272,13 @@ impl Step {
                         ),
                     });
                 }
-                image.resize(image.whole(), to_height, to_width, &what())
+                Move::Resize { region: whole, size }
             }
-            Step::ResizeTo(to_height, to_width) => image.resize(image.whole(), to_height, to_width, &what()),
+            Step::ResizeTo(to_height, to_width) => Move::Resize { region: whole, size: [to_height, to_width] },
             Step::CenterCrop(size) => {
                 // Half-way positions to the even side, as torchvision rounds them.
                 let start = |side: usize| ((side as f64 - size as f64) / 2.0).round_ties_even() as isize;
-                Ok(image.crop(start(height), start(width), size, size))
+                Move::Crop { top: start(height), left: start(width), size: [size, size] }
             }
             Step::RandomCrop { size, padding } => {
                 let mut start = |side: usize| {
@@ -268,15 +288,15 @@ impl Step {
                     (if room < 0 { -at } else { at }) - padding as isize
                 };
                 let (top, left) = (start(height), start(width));
-                Ok(image.crop(top, left, size, size))
+                Move::Crop { top, left, size: [size, size] }
             }
             Step::RandomResizedCrop { size, scale, ratio } => {
                 let [top, left, h, w] =
                     rectangle([height, width], scale, ratio, random).unwrap_or_else(|| middle([height, width], ratio));
                 let [top, left, height, width] = [top, left, h, w].map(|edge| edge as f64);
-                image.resize(Region { top, left, height, width }, size, size, &what())
+                Move::Resize { region: Region { top, left, height, width }, size: [size, size] }
             }
-        }
+        })
     }
 }
 
