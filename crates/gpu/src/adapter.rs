@@ -177,6 +177,72 @@ pub struct AdapterInfo {
     pub limits: Limits,
 }
 
+impl AdapterInfo {
+    /// What [`Device::info`](crate::Device::info) of the device that these options open would be. The adapter is looked at and not
+    /// opened.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] with the adapters that were seen, [`GpuError::Option`].
+    pub fn find(options: Options) -> Result<AdapterInfo, GpuError> {
+        let (adapter, info, options) = pollster::block_on(choose(options))?;
+        Ok(Required::new(&adapter, &options).describe(info))
+    }
+
+    /// A processor behind a GPU interface, as Mesa's lavapipe 22.3 reports it: kernels of [`AdapterClass::Software`], at most
+    /// 128 MiB in a binding and 2 GiB in a buffer. For [`Device::shapes_only`](crate::Device::shapes_only).
+    pub fn software() -> AdapterInfo {
+        AdapterInfo {
+            name: "software".to_string(),
+            backend: Backend::Vulkan,
+            kind: AdapterKind::Software,
+            class: AdapterClass::Software,
+            driver: String::new(),
+            subgroup_size: 8,
+            features: Features {
+                f16: true,
+                int64: true,
+                subgroups: true,
+                timestamps: true,
+                immediates: true,
+                pipeline_cache: true,
+                cooperative_matrices: false,
+            },
+            matrix_units: Vec::new(),
+            limits: Limits {
+                buffer_bytes: (2 << 30) - 1,
+                binding_bytes: 128 << 20,
+                workgroup_bytes: 32 << 10,
+                workgroup_invocations: 1024,
+                workgroups: 65_535,
+                immediate_bytes: 128,
+                storage_buffers: MAX_BINDINGS,
+                offset_alignment: 32,
+            },
+        }
+    }
+
+    /// A discrete GPU as today's Vulkan drivers report one: kernels of [`AdapterClass::Gpu`], at most 4 GiB in a binding, 48 KiB of
+    /// workgroup memory, subgroups of 32, no matrix units. For [`Device::shapes_only`](crate::Device::shapes_only).
+    pub fn discrete() -> AdapterInfo {
+        let AdapterInfo { features, limits, .. } = AdapterInfo::software();
+        AdapterInfo {
+            name: "discrete".to_string(),
+            kind: AdapterKind::Discrete,
+            class: AdapterClass::Gpu,
+            subgroup_size: 32,
+            limits: Limits {
+                buffer_bytes: 1 << 40,
+                binding_bytes: (4 << 30) - 4,
+                workgroup_bytes: 48 << 10,
+                immediate_bytes: 256,
+                ..limits
+            },
+            features,
+            ..AdapterInfo::software()
+        }
+    }
+}
+
 impl fmt::Display for AdapterInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -449,58 +515,75 @@ pub(crate) struct Opened {
     pub(crate) pipelines: Option<PipelineCache>,
 }
 
-/// Opens the chosen adapter.
-pub(crate) async fn open(options: Options) -> Result<Opened, GpuError> {
-    let (adapter, mut info, options) = choose(options).await?;
-    let mut required_features = wgpu::Features::empty();
-    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
-    let mut required_limits;
-    if options.minimal {
+/// What is asked of an adapter when it is opened.
+struct Required {
+    features: wgpu::Features,
+    limits: wgpu::Limits,
+}
+
+impl Required {
+    fn new(adapter: &wgpu::Adapter, options: &Options) -> Required {
         let own = adapter.limits();
-        required_limits = wgpu::Limits::defaults().or_worse_values_from(&own);
-        // Alignments count the other way round: an adapter's own may be the larger.
-        required_limits.min_storage_buffer_offset_alignment = 256.max(own.min_storage_buffer_offset_alignment);
-        required_limits.min_uniform_buffer_offset_alignment = 256.max(own.min_uniform_buffer_offset_alignment);
-    } else {
-        required_limits = adapter.limits();
-        required_features = adapter.features()
-            & (wgpu::Features::SHADER_F16
+        let mut required = if options.minimal {
+            let mut limits = wgpu::Limits::defaults().or_worse_values_from(&own);
+            // Alignments count the other way round: an adapter's own may be the larger.
+            limits.min_storage_buffer_offset_alignment = 256.max(own.min_storage_buffer_offset_alignment);
+            limits.min_uniform_buffer_offset_alignment = 256.max(own.min_uniform_buffer_offset_alignment);
+            Required { features: wgpu::Features::empty(), limits }
+        } else {
+            let mut wanted = wgpu::Features::SHADER_F16
                 | wgpu::Features::SHADER_INT64
                 | wgpu::Features::SUBGROUP
                 | wgpu::Features::TIMESTAMP_QUERY
                 | wgpu::Features::IMMEDIATES
-                | wgpu::Features::PIPELINE_CACHE);
-        if options.cooperative_matrices && adapter.features().contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX)
-        {
-            required_features |= wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: wgpu asks the caller to accept that an experimental feature may have defects. Kiln enables this one
-            // feature alone, and only when the program asked for it by `Options::cooperative_matrices`.
-            #[allow(unsafe_code)]
-            {
-                experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
-            }
+                | wgpu::Features::PIPELINE_CACHE;
+            wanted.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, options.cooperative_matrices);
+            Required { features: adapter.features() & wanted, limits: own }
+        };
+        let limits = &mut required.limits;
+        if let Some(bytes) = options.buffer_bytes {
+            limits.max_buffer_size = limits.max_buffer_size.min(bytes);
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
         }
+        if let Some(bytes) = options.binding_bytes {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(bytes);
+        }
+        required
     }
-    if let Some(bytes) = options.buffer_bytes {
-        required_limits.max_buffer_size = required_limits.max_buffer_size.min(bytes);
-        required_limits.max_storage_buffer_binding_size = required_limits.max_storage_buffer_binding_size.min(bytes);
+
+    /// What is known of the adapter, with what is in force once it is open.
+    fn describe(&self, mut info: AdapterInfo) -> AdapterInfo {
+        info.features = features(self.features);
+        info.limits = limits(&self.limits);
+        if !info.features.subgroups {
+            info.subgroup_size = 0;
+        }
+        if !info.features.cooperative_matrices {
+            info.matrix_units.clear();
+        }
+        info
     }
-    if let Some(bytes) = options.binding_bytes {
-        required_limits.max_storage_buffer_binding_size = required_limits.max_storage_buffer_binding_size.min(bytes);
-    }
-    info.features = features(required_features);
-    info.limits = limits(&required_limits);
-    if !info.features.subgroups {
-        info.subgroup_size = 0;
-    }
-    if !info.features.cooperative_matrices {
-        info.matrix_units.clear();
+}
+
+/// Opens the chosen adapter.
+pub(crate) async fn open(options: Options) -> Result<Opened, GpuError> {
+    let (adapter, info, options) = choose(options).await?;
+    let required = Required::new(&adapter, &options);
+    let info = required.describe(info);
+    let mut experimental_features = wgpu::ExperimentalFeatures::disabled();
+    if info.features.cooperative_matrices {
+        // SAFETY: wgpu asks the caller to accept that an experimental feature may have defects. Kiln enables this one
+        // feature alone, and only when the program asked for it by `Options::cooperative_matrices`.
+        #[allow(unsafe_code)]
+        {
+            experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
     }
     let (device, queue) = adapter
         .request_device(&wgpu::DeviceDescriptor {
             label: Some("kiln"),
-            required_features,
-            required_limits,
+            required_features: required.features,
+            required_limits: required.limits,
             experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use rustc_hash::FxHashMap;
 
 use crate::adapter::Backend;
-use crate::device::{Device, Inner};
+use crate::device::{Device, Gpu, Inner};
 use crate::error::GpuError;
 
 /// The most bytes of one launch's parameters.
@@ -91,16 +91,16 @@ impl Handle {
     }
 
     /// The compiled kernel. Compiles it here where nobody has, and waits where another thread is at it.
-    pub(crate) fn compiled(&self, inner: &Inner) -> Result<&wgpu::ComputePipeline, &GpuError> {
-        self.outcome.get_or_init(|| self.compile(inner)).as_ref()
+    pub(crate) fn compiled(&self, gpu: &Gpu) -> Result<&wgpu::ComputePipeline, &GpuError> {
+        self.outcome.get_or_init(|| self.compile(gpu)).as_ref()
     }
 
-    fn compile(&self, inner: &Inner) -> Result<wgpu::ComputePipeline, GpuError> {
+    fn compile(&self, gpu: &Gpu) -> Result<wgpu::ComputePipeline, GpuError> {
         let label = &*self.label;
         let Some(source) = self.source.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return Err(GpuError::Internal { message: format!("{label}: an earlier compilation broke off") });
         };
-        let device = &inner.device;
+        let device = &gpu.device;
         // Error scopes are the thread's own, so they catch what this kernel caused and nothing else.
         let filters = [wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::Validation];
         let scopes = filters.map(|filter| device.push_error_scope(filter));
@@ -110,7 +110,7 @@ impl Handle {
         });
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(label),
-            layout: Some(&inner.layouts.pipeline(device, self)),
+            layout: Some(&gpu.layouts.pipeline(device, self)),
             module: &module,
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
@@ -118,7 +118,7 @@ impl Handle {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: inner.pipelines.as_ref().map(|pipelines| &pipelines.cache),
+            cache: gpu.pipelines.as_ref().map(|pipelines| &pipelines.cache),
         });
         let errors: Vec<_> = scopes.into_iter().rev().filter_map(|scope| pollster::block_on(scope.pop())).collect();
         match errors.into_iter().next().map(|error| GpuError::from_wgpu(label, error)) {
@@ -132,11 +132,11 @@ impl Handle {
 }
 
 /// Compiles pipelines on threads, of which the calling one is the first. What came of each is kept in it.
-pub(crate) fn compile_all(inner: &Inner, pipelines: &[Pipeline]) {
+pub(crate) fn compile_all(gpu: &Gpu, pipelines: &[Pipeline]) {
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some(pipeline) = pipelines.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let _ = pipeline.0.compiled(inner);
+            let _ = pipeline.0.compiled(gpu);
         }
     };
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -291,19 +291,20 @@ impl Device {
     ///
     /// # Errors
     /// The first pipeline's that did not compile, and any earlier fault. The device stays usable; launching that pipeline returns
-    /// the error again.
+    /// the error again. A [device for shapes only](Device::shapes_only) compiles nothing.
     pub fn compile(&self, pipelines: &[Pipeline]) -> Result<(), GpuError> {
         self.inner().faults.check()?;
         if let Some(other) = pipelines.iter().find(|pipeline| !pipeline.0.is_of(self.inner())) {
             return Err(other.0.belongs_elsewhere());
         }
+        let Some(gpu) = &self.inner().gpu else { return Ok(()) };
         if self.compiles_alone() {
             let _stream = self.stream();
             for pipeline in pipelines {
-                let _ = pipeline.0.compiled(self.inner());
+                let _ = pipeline.0.compiled(gpu);
             }
         } else {
-            compile_all(self.inner(), pipelines);
+            compile_all(gpu, pipelines);
         }
         pipelines.iter().try_for_each(|pipeline| match pipeline.0.outcome() {
             Some(Err(error)) => Err(error.clone()),

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter::{self, AdapterInfo, Opened, Options};
+use crate::cache;
 use crate::compile::Layouts;
 use crate::error::{FaultCell, GpuError};
-use crate::launch::Stream;
+use crate::launch::{Ring, Stream};
 use crate::pipelines::PipelineCache;
 use crate::pool::Pool;
 
@@ -22,12 +23,21 @@ type Extensions = HashMap<TypeId, Arc<dyn Any + Send + Sync>>;
 pub(crate) struct Inner {
     pub(crate) info: AdapterInfo,
     cache_dir: Option<PathBuf>,
-    pub(crate) pipelines: Option<PipelineCache>,
     pub(crate) faults: Arc<FaultCell>,
-    pub(crate) layouts: Layouts,
+    // In front of the stream, and its layouts in front of all else of wgpu: the compiler follows the types in this order when it
+    // asks whether threads can share a device, and meets its limit of depth in another.
+    /// `None` where only shapes are computed.
+    pub(crate) gpu: Option<Gpu>,
     pub(crate) stream: Mutex<Stream>,
     pub(crate) pool: Mutex<Pool>,
     extensions: Mutex<Extensions>,
+}
+
+/// What a device has where there is a GPU behind it.
+pub(crate) struct Gpu {
+    pub(crate) layouts: Layouts,
+    pub(crate) ring: Ring,
+    pub(crate) pipelines: Option<PipelineCache>,
     pub(crate) queue: wgpu::Queue,
     pub(crate) device: wgpu::Device,
 }
@@ -64,19 +74,41 @@ impl Device {
             cell.record_lost(reason);
         });
         let layouts = Layouts::new(&device, info.limits.storage_buffers);
-        let stream = Mutex::new(Stream::new(&device, &layouts));
-        Ok(Device(Arc::new(Inner {
-            info,
-            cache_dir,
-            pipelines,
-            faults,
-            layouts,
-            stream,
-            pool: Mutex::default(),
-            extensions: Mutex::default(),
-            queue,
-            device,
-        })))
+        let ring = Ring::new(&device, &layouts);
+        Ok(Device::of(info, cache_dir, faults, Some(Gpu { pipelines, layouts, ring, queue, device })))
+    }
+
+    /// A device without a GPU behind it, which plans and counts as the adapter would and computes nothing. It needs neither an
+    /// adapter nor a driver.
+    ///
+    /// Shapes, errors of the call, the choice of kernels (with the adapter's [tuning file](Device::cache_dir)), the number of
+    /// [launches](Device::launches) and the [memory](Device::memory) are those of a device that runs. No kernel is compiled or
+    /// run and no memory is taken: what is written is dropped, and reading is [`GpuError::ShapesOnly`].
+    ///
+    /// ```
+    /// use kiln_gpu::{AdapterInfo, Device, GpuError};
+    /// # fn main() -> Result<(), GpuError> {
+    /// let device = Device::shapes_only(AdapterInfo::discrete());
+    /// let half = device.allocate(8 << 30, "activations")?;
+    /// let rest = device.allocate(8 << 30, "gradients")?;
+    /// assert_eq!(device.memory().peak, 16 << 30);
+    /// assert!(matches!(device.read_blocking::<f32>(&half, 0, 1), Err(GpuError::ShapesOnly { .. })));
+    /// # drop(rest);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shapes_only(info: AdapterInfo) -> Device {
+        Device::of(info, cache::folder(), Arc::default(), None)
+    }
+
+    fn of(info: AdapterInfo, cache_dir: Option<PathBuf>, faults: Arc<FaultCell>, gpu: Option<Gpu>) -> Device {
+        let (stream, pool, extensions) = Default::default();
+        Device(Arc::new(Inner { info, cache_dir, faults, stream, pool, extensions, gpu }))
+    }
+
+    /// Whether it was made by [`Device::shapes_only`], so that there are no values to read.
+    pub fn is_shapes_only(&self) -> bool {
+        self.0.gpu.is_none()
     }
 
     /// Every adapter that can compute through Vulkan, Metal or DX12, in order of preference: the order of the indices that
@@ -97,7 +129,9 @@ impl Device {
 
     /// Ends the device: whatever is called from now on returns [`GpuError::DeviceLost`], as after a driver reset.
     pub fn destroy(&self) {
-        self.0.device.destroy();
+        if let Some(gpu) = &self.0.gpu {
+            gpu.device.destroy();
+        }
         self.0.faults.record_lost("destroyed by the program".to_string());
     }
 
@@ -117,11 +151,17 @@ impl Device {
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.0
     }
+
+    /// What does `action`, which takes a GPU.
+    pub(crate) fn gpu(&self, action: &'static str) -> Result<&Gpu, GpuError> {
+        self.0.gpu.as_ref().ok_or(GpuError::ShapesOnly { action })
+    }
 }
 
 impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Device({})", self.0.info)
+        let shapes = if self.is_shapes_only() { "shapes only, " } else { "" };
+        write!(f, "Device({shapes}{})", self.0.info)
     }
 }
 

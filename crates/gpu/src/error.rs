@@ -132,6 +132,12 @@ pub enum GpuError {
         /// The adapter's name.
         adapter: String,
     },
+    /// What was asked for takes values, and [`Device::shapes_only`](crate::Device::shapes_only) computes none.
+    #[error("{action}: this device computes shapes and memory only, no values; open an adapter by Device::open")]
+    ShapesOnly {
+        /// `read` or `start_profile`.
+        action: &'static str,
+    },
     /// A driver failure that fits none of the others.
     #[error("the GPU driver failed: {message}")]
     Internal {

@@ -12,7 +12,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use rustc_hash::FxHashMap;
 
 use crate::compile::{Handle, Layouts, ParamSpace, Pipeline, SLOT, compile_all};
-use crate::device::Device;
+use crate::device::{Device, Gpu};
 use crate::error::GpuError;
 use crate::pool::Allocation;
 use crate::profile::Recorder;
@@ -58,7 +58,38 @@ struct Recorded {
     size: [u32; 2],
 }
 
+/// The buffer in which launch parameters travel, and its bind group.
+pub(crate) struct Ring {
+    buffer: wgpu::Buffer,
+    group: wgpu::BindGroup,
+}
+
+impl Ring {
+    pub(crate) fn new(device: &wgpu::Device, layouts: &Layouts) -> Ring {
+        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("kiln params"),
+            size: RING,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("kiln params"),
+            layout: &layouts.params,
+            entries: &[wgpu::BindGroupEntry {
+                binding: 0,
+                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &buffer,
+                    offset: 0,
+                    size: std::num::NonZeroU64::new(SLOT),
+                }),
+            }],
+        });
+        Ring { buffer, group }
+    }
+}
+
 /// What is recorded and not yet submitted.
+#[derive(Default)]
 pub(crate) struct Stream {
     recorded: Vec<Recorded>,
     /// The recorded launches' parameters that go into the command stream.
@@ -68,8 +99,6 @@ pub(crate) struct Stream {
     encoder: Option<wgpu::CommandEncoder>,
     /// Launches of the batch, encoded or not.
     pub(crate) pending: u32,
-    ring: wgpu::Buffer,
-    ring_group: wgpu::BindGroup,
     bind_groups: FxHashMap<Box<[BindKey]>, (wgpu::BindGroup, u64)>,
     /// The key of the launch at hand, kept to spare an allocation.
     key: Vec<BindKey>,
@@ -80,42 +109,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(device: &wgpu::Device, layouts: &Layouts) -> Stream {
-        let ring = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("kiln params"),
-            size: RING,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let ring_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some("kiln params"),
-            layout: &layouts.params,
-            entries: &[wgpu::BindGroupEntry {
-                binding: 0,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &ring,
-                    offset: 0,
-                    size: std::num::NonZeroU64::new(SLOT),
-                }),
-            }],
-        });
-        Stream {
-            recorded: Vec::new(),
-            immediates: Vec::new(),
-            params: Vec::new(),
-            encoder: None,
-            pending: 0,
-            ring,
-            ring_group,
-            bind_groups: FxHashMap::default(),
-            key: Vec::new(),
-            batch: 0,
-            launches: 0,
-            in_flight: VecDeque::new(),
-            recorder: None,
-        }
-    }
-
     /// The recorded launches' pipelines that nobody has compiled, each once.
     fn not_compiled(&self) -> Vec<Pipeline> {
         let mut new: Vec<Pipeline> = Vec::new();
@@ -128,35 +121,38 @@ impl Stream {
     }
 
     /// The bind group of `self.key`.
-    fn bind_group(&mut self, device: &wgpu::Device, layouts: &Layouts, bindings: &[Binding<'_>]) -> wgpu::BindGroup {
+    fn bind_group(&mut self, gpu: &Gpu, bindings: &[Binding<'_>]) -> Result<wgpu::BindGroup, GpuError> {
         if let Some((group, used)) = self.bind_groups.get_mut(self.key.as_slice()) {
             *used = self.batch;
-            return group.clone();
+            return Ok(group.clone());
         }
         if self.bind_groups.len() >= BIND_GROUPS {
             let batch = self.batch;
             self.bind_groups.retain(|_, (_, used)| *used + 8 >= batch);
         }
-        let entries: Vec<wgpu::BindGroupEntry<'_>> = bindings
-            .iter()
-            .zip(&self.key)
-            .enumerate()
-            .map(|(index, (binding, key))| wgpu::BindGroupEntry {
-                binding: index as u32,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &binding.allocation.buffer().buffer,
-                    offset: key.offset,
-                    size: std::num::NonZeroU64::new(key.size),
-                }),
-            })
-            .collect();
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+        let mut entries = Vec::with_capacity(bindings.len());
+        for (binding, key) in bindings.iter().zip(&self.key) {
+            let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                buffer: binding.allocation.buffer("launch")?,
+                offset: key.offset,
+                size: std::num::NonZeroU64::new(key.size),
+            });
+            entries.push(wgpu::BindGroupEntry { binding: entries.len() as u32, resource });
+        }
+        let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("kiln storage"),
-            layout: &layouts.storage[bindings.len()],
+            layout: &gpu.layouts.storage[bindings.len()],
             entries: &entries,
         });
         self.bind_groups.insert(self.key.as_slice().into(), (group.clone(), self.batch));
-        group
+        Ok(group)
+    }
+}
+
+impl Gpu {
+    fn new_encoder(&self) -> wgpu::CommandEncoder {
+        let label = Some("kiln batch");
+        self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label })
     }
 }
 
@@ -213,7 +209,11 @@ impl Device {
         for binding in bindings {
             stream.key.push(self.bind_key(handle, binding)?);
         }
-        let group = stream.bind_group(&self.inner().device, &self.inner().layouts, bindings);
+        let Some(gpu) = &self.inner().gpu else {
+            stream.launches += 1;
+            return Ok(());
+        };
+        let group = stream.bind_group(gpu, bindings)?;
         if let Some(recorder) = stream.recorder.as_mut() {
             recorder.note(&handle.label, groups);
         }
@@ -272,7 +272,7 @@ impl Device {
             });
         }
         Ok(BindKey {
-            buffer: allocation.buffer().id,
+            buffer: allocation.buffer_id(),
             offset: allocation.offset() + binding.offset,
             size: size.min(limits.binding_bytes / 16 * 16),
         })
@@ -311,7 +311,8 @@ impl Device {
 
     /// Waits for a submission, or for all, and runs the callbacks of what has come to its end.
     pub(crate) fn poll(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), GpuError> {
-        let waited = self.inner().device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
+        let device = &self.gpu("poll")?.device;
+        let waited = device.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None });
         if let Err(error) = waited {
             self.inner().faults.check()?;
             return Err(GpuError::Internal { message: format!("waiting for the queue: {error}") });
@@ -327,39 +328,36 @@ impl Device {
     pub(crate) fn compiled_stream(&self) -> MutexGuard<'_, Stream> {
         loop {
             let stream = self.stream();
+            // Without a GPU nothing is recorded.
+            let Some(gpu) = &self.inner().gpu else { return stream };
             let new = if self.compiles_alone() { Vec::new() } else { stream.not_compiled() };
             if new.is_empty() {
                 return stream;
             }
             drop(stream);
-            compile_all(self.inner(), &new);
+            compile_all(gpu, &new);
         }
     }
 
     /// The open encoder, behind everything recorded before.
-    pub(crate) fn encoder<'s>(&self, stream: &'s mut Stream) -> &'s mut wgpu::CommandEncoder {
-        self.encode(stream);
-        stream.encoder.get_or_insert_with(|| self.new_encoder())
-    }
-
-    fn new_encoder(&self) -> wgpu::CommandEncoder {
-        let label = Some("kiln batch");
-        self.inner().device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label })
+    pub(crate) fn encoder<'s>(&self, gpu: &Gpu, stream: &'s mut Stream) -> &'s mut wgpu::CommandEncoder {
+        self.encode(gpu, stream);
+        stream.encoder.get_or_insert_with(|| gpu.new_encoder())
     }
 
     /// Encodes what is recorded, up to the first launch whose pipeline did not compile: that is a fault, and what follows may need
     /// its results.
-    fn encode(&self, stream: &mut Stream) {
+    fn encode(&self, gpu: &Gpu, stream: &mut Stream) {
         if stream.recorded.is_empty() {
             return;
         }
-        let Stream { recorded, immediates, encoder, ring_group, recorder, .. } = stream;
-        let encoder = encoder.get_or_insert_with(|| self.new_encoder());
+        let Stream { recorded, immediates, encoder, recorder, .. } = stream;
+        let encoder = encoder.get_or_insert_with(|| gpu.new_encoder());
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
         let mut current: Option<&Handle> = None;
         for launch in recorded.iter() {
             let handle = &*launch.pipeline.0;
-            let pipeline = match handle.compiled(self.inner()) {
+            let pipeline = match handle.compiled(gpu) {
                 Ok(pipeline) => pipeline,
                 Err(error) => {
                     self.inner().faults.record(error.clone());
@@ -369,7 +367,7 @@ impl Device {
             if let Some(recorder) = recorder {
                 // A pass of its own for each launch: timestamps at pass boundaries are what every adapter can take.
                 drop(pass.take());
-                pass = Some(recorder.begin(&self.inner().device, encoder, &handle.label));
+                pass = Some(recorder.begin(&gpu.device, encoder, &handle.label));
                 current = None;
             }
             let pass = pass.get_or_insert_with(|| {
@@ -386,7 +384,7 @@ impl Device {
                     ParamSpace::Immediate => {
                         pass.set_immediates(0, &immediates[launch.params..launch.params + handle.params_bytes]);
                     }
-                    ParamSpace::Uniform => pass.set_bind_group(1, &*ring_group, &[launch.params as u32]),
+                    ParamSpace::Uniform => pass.set_bind_group(1, &gpu.ring.group, &[launch.params as u32]),
                 }
             }
             pass.dispatch_workgroups(launch.size[0], launch.size[1], 1);
@@ -400,17 +398,18 @@ impl Device {
     /// Submits the open batch, if there is one, and returns the last submission's number. The stream is best had from
     /// [`compiled_stream`](Device::compiled_stream): what is not compiled is compiled here, one after the other.
     pub(crate) fn submit_stream(&self, stream: &mut Stream) -> Option<wgpu::SubmissionIndex> {
-        self.encode(stream);
+        let gpu = self.inner().gpu.as_ref()?;
+        self.encode(gpu, stream);
         if let Some(mut encoder) = stream.encoder.take() {
             if let Some(recorder) = stream.recorder.as_mut() {
-                recorder.resolve(&self.inner().device, &mut encoder);
+                recorder.resolve(&gpu.device, &mut encoder);
             }
             if !stream.params.is_empty() {
                 // The queue orders this write after earlier batches and before this one, so one ring serves all.
-                self.inner().queue.write_buffer(&stream.ring, 0, &stream.params);
+                gpu.queue.write_buffer(&gpu.ring.buffer, 0, &stream.params);
                 stream.params.clear();
             }
-            let index = self.inner().queue.submit([encoder.finish()]);
+            let index = gpu.queue.submit([encoder.finish()]);
             stream.pending = 0;
             stream.batch += 1;
             stream.in_flight.push_back(index);

@@ -28,6 +28,8 @@
 //! # }
 //! ```
 //!
+//! [`Device::shapes_only`] is a device that needs no adapter: it plans, checks and counts, and computes nothing.
+//!
 //! Work runs in the order in which it was given, on one queue. Nothing waits until a result is read.
 
 mod adapter;

@@ -69,7 +69,7 @@ impl Device {
     /// # Errors
     /// [`GpuError::Cache`] where the file cannot be written.
     pub fn save_pipelines(&self) -> Result<(), GpuError> {
-        let Some(pipelines) = &self.inner().pipelines else { return Ok(()) };
+        let Some(pipelines) = self.inner().gpu.as_ref().and_then(|gpu| gpu.pipelines.as_ref()) else { return Ok(()) };
         pipelines.save().map_err(|error| GpuError::Cache { file: pipelines.file.clone(), message: error.to_string() })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 
-use crate::device::{Device, Inner};
+use crate::device::{Device, Gpu, Inner};
 use crate::error::GpuError;
 
 /// Allocations up to this size share buffers.
@@ -17,9 +17,11 @@ const CHUNK: u64 = 4 * 1024 * 1024;
 const GRAIN: u64 = 256;
 
 /// A buffer of the driver, with a number that is never used twice on a device.
-pub(crate) struct RawBuffer {
-    pub(crate) id: u32,
-    pub(crate) buffer: wgpu::Buffer,
+struct RawBuffer {
+    id: u32,
+    size: u64,
+    /// `None` on a device for shapes only.
+    buffer: Option<wgpu::Buffer>,
 }
 
 /// A piece of a buffer.
@@ -163,9 +165,9 @@ impl Pool {
         let mut gone = Vec::new();
         let mut freed = 0;
         let mut consider = |buffer: &Arc<RawBuffer>| {
-            if free_bytes.get(&buffer.id) == Some(&buffer.buffer.size()) && !gone.contains(&buffer.id) {
+            if free_bytes.get(&buffer.id) == Some(&buffer.size) && !gone.contains(&buffer.id) {
                 gone.push(buffer.id);
-                freed += buffer.buffer.size();
+                freed += buffer.size;
             }
         };
         self.free.values().flatten().for_each(|block| consider(&block.buffer));
@@ -230,8 +232,14 @@ impl Allocation {
         Arc::strong_count(&self.0)
     }
 
-    pub(crate) fn buffer(&self) -> &RawBuffer {
-        &self.0.block.buffer
+    /// The number of its buffer.
+    pub(crate) fn buffer_id(&self) -> u32 {
+        self.0.block.buffer.id
+    }
+
+    /// The driver's buffer, for `action`.
+    pub(crate) fn buffer(&self, action: &'static str) -> Result<&wgpu::Buffer, GpuError> {
+        self.0.block.buffer.buffer.as_ref().ok_or(GpuError::ShapesOnly { action })
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -314,21 +322,27 @@ impl Device {
     }
 
     fn create_buffer(&self, pool: &mut Pool, size: u64) -> Result<Arc<RawBuffer>, wgpu::Error> {
-        let memory = self.inner().device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let validation = self.inner().device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let buffer = self.inner().device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("kiln pool"),
-            size,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let invalid = pollster::block_on(validation.pop());
-        if let Some(error) = pollster::block_on(memory.pop()).or(invalid) {
-            return Err(error);
-        }
+        let buffer = match &self.inner().gpu {
+            None => None,
+            Some(Gpu { device, .. }) => {
+                let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+                let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+                let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("kiln pool"),
+                    size,
+                    usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                let invalid = pollster::block_on(validation.pop());
+                if let Some(error) = pollster::block_on(memory.pop()).or(invalid) {
+                    return Err(error);
+                }
+                Some(buffer)
+            }
+        };
         pool.next_id += 1;
         pool.reserved += size;
-        Ok(Arc::new(RawBuffer { id: pool.next_id, buffer }))
+        Ok(Arc::new(RawBuffer { id: pool.next_id, size, buffer }))
     }
 
     /// The pool's figures now.

@@ -183,8 +183,9 @@ impl Device {
     /// Starts measuring the GPU time of every launch. Launches are then slower, each being a pass of its own.
     ///
     /// # Errors
-    /// [`GpuError::NoTimestamps`] where the adapter cannot, and any earlier fault.
+    /// [`GpuError::NoTimestamps`] where the adapter cannot, [`GpuError::ShapesOnly`] where there is no GPU, and any earlier fault.
     pub fn start_profile(&self) -> Result<(), GpuError> {
+        self.gpu("start_profile")?;
         if !self.info().features.timestamps {
             return Err(GpuError::NoTimestamps { adapter: self.info().name.clone() });
         }
@@ -232,7 +233,7 @@ impl Device {
         }
         // Even where nothing new was submitted: the maps need a poll to be called back.
         self.poll(last)?;
-        let period = f64::from(self.inner().queue.get_timestamp_period()) / 1000.0;
+        let period = f64::from(self.gpu("finish_profile")?.queue.get_timestamp_period()) / 1000.0;
         let mut ticks = Vec::new();
         for batch in &recorder.batches {
             let view = batch.staging.get_mapped_range(..).map_err(|error| internal(error.to_string()))?;

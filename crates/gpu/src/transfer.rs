@@ -75,25 +75,24 @@ impl Device {
         let bytes: &[u8] = bytemuck::cast_slice(data);
         let whole = bytes.len() as u64 / 4 * 4;
         check_range("write", allocation, offset, (bytes.len() as u64).next_multiple_of(4))?;
-        if bytes.is_empty() {
+        let Some(gpu) = self.inner().gpu.as_ref().filter(|_| !bytes.is_empty()) else {
             return self.inner().faults.check();
-        }
+        };
         let mut stream = self.compiled_stream();
         if stream.pending > 0 {
             // A write takes effect before the next submission; what is recorded must see the memory as it was.
             self.submit_stream(&mut stream);
         }
-        let raw = &allocation.buffer().buffer;
+        let raw = allocation.buffer("write")?;
         let start = allocation.offset() + offset;
-        let queue = &self.inner().queue;
         if whole > 0 {
-            queue.write_buffer(raw, start, &bytes[..whole as usize]);
+            gpu.queue.write_buffer(raw, start, &bytes[..whole as usize]);
         }
         let rest = &bytes[whole as usize..];
         if !rest.is_empty() {
             let mut last = [0u8; 4];
             last[..rest.len()].copy_from_slice(rest);
-            queue.write_buffer(raw, start + whole, &last);
+            gpu.queue.write_buffer(raw, start + whole, &last);
         }
         drop(stream);
         self.inner().faults.check()
@@ -104,7 +103,7 @@ impl Device {
     /// The future resolves without a runtime: a thread waits for the GPU and wakes it.
     ///
     /// # Errors
-    /// [`GpuError::Range`], and any fault up to then.
+    /// [`GpuError::Range`], [`GpuError::ShapesOnly`] where there is no GPU, and any fault up to then.
     pub fn read<T: Pod>(
         &self,
         allocation: &Allocation,
@@ -150,7 +149,8 @@ impl Device {
         let bytes = bytes.next_multiple_of(4);
         check_range("read", allocation, offset, bytes)?;
         self.inner().faults.check()?;
-        let device = &self.inner().device;
+        let gpu = self.gpu("read")?;
+        let device = &gpu.device;
         let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("kiln read"),
@@ -171,8 +171,8 @@ impl Device {
         let arrival = Arc::new(Arrival::default());
         let mut stream = self.compiled_stream();
         if bytes > 0 {
-            self.encoder(&mut stream).copy_buffer_to_buffer(
-                &allocation.buffer().buffer,
+            self.encoder(gpu, &mut stream).copy_buffer_to_buffer(
+                allocation.buffer("read")?,
                 allocation.offset() + offset,
                 &staging,
                 0,

@@ -28,7 +28,7 @@ pub mod plan;
 mod shape;
 mod tensor;
 
-pub use kiln_gpu::Device;
+pub use kiln_gpu::{AdapterInfo, Device};
 
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};

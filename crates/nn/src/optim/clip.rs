@@ -59,7 +59,7 @@ pub fn clip_grad_norm(
         return Err(Error::argument(WHAT, "no parameter has a gradient; pass those that the loss depends on"));
     };
     let norm = foreach::norm(&device, &tensors)?;
-    if error_if_nonfinite {
+    if error_if_nonfinite && !device.is_shapes_only() {
         let length = norm.item::<f32>()?;
         if !length.is_finite() {
             return Err(Error::argument(

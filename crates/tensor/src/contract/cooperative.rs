@@ -43,7 +43,7 @@ impl fmt::Display for MatrixUnits {
     }
 }
 
-/// A device's matrix units, tested at the first call.
+/// A device's matrix units, tested at the first call. A [device for shapes only](kiln_gpu::Device::shapes_only) takes them to work.
 ///
 /// ```
 /// # use kiln_gpu::{Device, Options}; use kiln_tensor::plan::{self, MatrixUnits};
@@ -76,10 +76,12 @@ type Tested = Option<(MatrixUnit, std::result::Result<(), String>)>;
 
 fn tested(device: &Device) -> Arc<Tested> {
     let cell = device.extension::<OnceLock<Arc<Tested>>>();
-    cell.get_or_init(|| {
-        Arc::new(best(device).map(|unit| (unit, trial(device, |problem| by(problem, Way::Cooperative(unit))))))
-    })
-    .clone()
+    let outcome = |unit| match device.is_shapes_only() {
+        // The plans of an adapter whose units work.
+        true => Ok(()),
+        false => trial(device, |problem| by(problem, Way::Cooperative(unit))),
+    };
+    cell.get_or_init(|| Arc::new(best(device).map(|unit| (unit, outcome(unit))))).clone()
 }
 
 /// The best unit that the device was opened with.
