@@ -1,16 +1,16 @@
 //! `kiln features`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use kiln_autograd::Tape;
 use kiln_data::{Dataset, ReadOptions, Unreadable, read_images};
 use kiln_gpu::Device;
+use kiln_nn::TensorSource;
 use kiln_tensor::DType;
 use kiln_train::ToDevice;
-use safetensors::{Dtype, tensor::TensorView};
 
 use crate::data::{self, DataArgs};
 use crate::weights::{Trained, WeightsArgs};
@@ -171,17 +171,12 @@ fn write(path: &Path, rows: usize, features: &Features) -> Result<Vec<String>> {
         kiln_nn::write_atomically(&beside, &serde_json::to_vec_pretty(&about)?)?;
         return Ok(vec![path.display().to_string(), beside.display().to_string()]);
     }
-    // As in weights files: an object of text.
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
-    let about: BTreeMap<&String, String> = about.iter().map(|(key, value)| (key, text(value))).collect();
-    let values: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let labels: Option<Vec<u8>> = labels.as_ref().map(|labels| labels.iter().flat_map(|l| l.to_le_bytes()).collect());
-    let mut tensors = vec![("features", TensorView::new(Dtype::F32, vec![rows, *columns], &values)?)];
-    if let Some(labels) = &labels {
-        tensors.push(("labels", TensorView::new(Dtype::I32, vec![rows], labels)?));
+    let about = about.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+    let mut tensors = vec![("features", TensorSource::from_slice(&[rows, *columns], values)?)];
+    if let Some(labels) = labels {
+        tensors.push(("labels", TensorSource::from_slice(&[rows], labels)?));
     }
-    let metadata = HashMap::from([("kiln".to_string(), serde_json::to_string(&about)?)]);
-    let bytes = safetensors::serialize(tensors, Some(metadata)).context("the features cannot be written")?;
-    kiln_nn::write_atomically(path, &bytes)?;
+    kiln_nn::save_tensors(tensors, path, &about)?;
     Ok(vec![path.display().to_string()])
 }

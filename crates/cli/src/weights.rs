@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use kiln_gpu::Device;
 use kiln_nn::{Init, Module, StateFile};
-use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE};
+use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights};
 use kiln_vision::Model;
 
 use crate::models;
@@ -36,6 +36,21 @@ impl WeightsArgs {
     /// Loads the weights.
     pub(crate) fn load(&self, device: &Device) -> Result<Trained> {
         let path = file_of(&self.weights)?;
+        self.load_file(device, path.clone()).map_err(|error| self.with_others(error, &path))
+    }
+
+    /// The error of damaged weights, with the other weights of the run, if these are whole.
+    fn with_others(&self, error: anyhow::Error, path: &Path) -> anyhow::Error {
+        use kiln_nn::Error::{Checksum, Header, Truncated};
+        let damaged = matches!(error.downcast_ref(), Some(Checksum { .. } | Header { .. } | Truncated { .. }));
+        let others = if damaged && self.weights.is_dir() { readable_weights(&self.weights) } else { Vec::new() };
+        match others.iter().find(|other| *other != path) {
+            Some(other) => anyhow!("{error}; the run's other weights are whole: --weights {}", other.display()),
+            None => error,
+        }
+    }
+
+    fn load_file(&self, device: &Device, path: PathBuf) -> Result<Trained> {
         let file = StateFile::open(&path)?;
         let (description, card) = identify(&file, &path, self.model.as_deref())?;
         // The first values are overwritten at once.

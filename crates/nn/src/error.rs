@@ -101,6 +101,17 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A weights file whose content is not what its checksums were made of.
+    #[error(
+        "{file}: {message}; the file was damaged, or another program changed it: copy or save it again, or, to use it as it is, give it \
+         new checksums by kiln convert --unverified {file} NEW.safetensors"
+    )]
+    Checksum {
+        /// The file.
+        file: String,
+        /// What does not match its checksum: a tensor or the header.
+        message: String,
+    },
     /// A file of PyTorch that holds no state dict, or whose state dict is damaged.
     #[error("{file}: {message}; needs a state dict: save it again by torch.save(model.state_dict(), path)")]
     Torch {

@@ -66,6 +66,6 @@ pub use schedule::Schedule;
 #[cfg(feature = "hub")]
 pub use state::Hub;
 pub use state::{
-    LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, convert, save_tensors, write_atomically,
+    LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, TensorSource, save_tensors, write_atomically,
 };
 pub use summary::{LayerSummary, Summary, op_flops, summary};

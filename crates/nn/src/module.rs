@@ -132,8 +132,9 @@ pub trait Module: Send + Sync {
         self.parameters().set_frozen("unfreeze", prefix, false)
     }
 
-    /// Writes all parameters and buffers to a safetensors file, by their full names. The file appears whole or not at all: a temporary file
-    /// in the same folder is written, synced and renamed.
+    /// Writes all parameters and buffers to a safetensors file, by their full names, with checksums that reading verifies. The file
+    /// appears whole or not at all: a temporary file in the same folder is written, synced and renamed. One tensor at a time is in the
+    /// processor's memory.
     ///
     /// # Errors
     /// [`Error::Io`], and the device's first fault.
@@ -156,8 +157,8 @@ pub trait Module: Send + Sync {
     /// be missing, since old files of PyTorch have none.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] with every difference; [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and
-    /// [`Error::Torch`] for a file that cannot be read.
+    /// [`Error::Mismatch`] with every difference; [`Error::Checksum`] for a file that is not what Kiln wrote; [`Error::Io`],
+    /// [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and [`Error::Torch`] for one that cannot be read.
     fn load(&self, path: &Path) -> Result<()> {
         self.load_with(path, LoadOptions::new()).map(|_| ())
     }

@@ -6,10 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln_nn::{
-    Build, Init, Linear, LoadOptions, Loaded, MAX_HEADER_BYTES, Module, ReLU, Sequential, StateFile, write_atomically,
+    Build, Error, Init, Linear, LoadOptions, Loaded, MAX_HEADER_BYTES, Module, ReLU, Sequential, StateFile,
+    TensorSource, save_tensors, write_atomically,
 };
 use kiln_tensor::{Device, Tensor};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use tempfile::TempDir;
 
 struct Bench {
@@ -110,9 +112,231 @@ fn other_programs_and_kiln_read_each_others_files() {
     // Their text is read as it is; of Kiln's they find all under one key.
     let text = BTreeMap::from([("format".to_string(), "pt".to_string())]);
     assert_eq!(StateFile::open(&theirs).unwrap().metadata(), &text);
-    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
-    let version = format!(r#"{{"kiln_version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
-    assert_eq!(header.metadata(), &Some(HashMap::from([("kiln".to_string(), version)])));
+    let text = format!(r#"{{"kiln_checksums":"xxh3-128","kiln_version":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    assert_eq!(outer(&bytes)["kiln"], text);
+}
+
+/// What another program finds under `__metadata__`.
+fn outer(file: &[u8]) -> HashMap<String, String> {
+    let (_, header) = SafeTensors::read_metadata(file).unwrap();
+    header.metadata().clone().unwrap()
+}
+
+/// All that a file holds: its metadata, and the type, shape and bytes of each tensor.
+type Content = (BTreeMap<String, String>, Vec<(String, String, Vec<u8>)>);
+
+fn content(path: &Path) -> kiln_nn::Result<Content> {
+    let mut file = StateFile::open(path)?;
+    let names: Vec<(String, String)> =
+        file.names().map(|name| (name.to_string(), format!("{:?}", file.shape(name)))).collect();
+    let tensors = names.into_iter().map(|(name, form)| file.bytes(&name).map(|bytes| (name, form, bytes)));
+    let tensors = tensors.collect::<kiln_nn::Result<_>>()?;
+    Ok((file.metadata().clone(), tensors))
+}
+
+/// A file with tensors of several types, two of which have the same form. Needs no device.
+fn small_file(path: &Path) -> Content {
+    let floats: Vec<f32> = (0..12).map(|i| i as f32 * 0.37 - 2.0).collect();
+    let tensors = [
+        ("layer.weight", TensorSource::from_slice(&[3, 2], &floats[..6]).unwrap()),
+        ("layer.other", TensorSource::from_slice(&[3, 2], &floats[6..]).unwrap()),
+        ("labels", TensorSource::from_slice(&[3], &[1i32, 0, 2]).unwrap()),
+        ("text", TensorSource::from_slice(&[5], b"Kiln!").unwrap()),
+        ("none", TensorSource::from_slice::<f32>(&[0, 4], &[]).unwrap()),
+    ];
+    let metadata = BTreeMap::from([("model".to_string(), "a \"net\"".to_string()), ("z".to_string(), String::new())]);
+    save_tensors(tensors, path, &metadata).unwrap();
+    content(path).unwrap()
+}
+
+/// Small numbers that look random, the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+#[test]
+fn no_damage_is_read_as_other_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("small.safetensors");
+    let expected = small_file(&path);
+    let good = fs::read(&path).unwrap();
+    let mut damaged: Vec<Vec<u8>> = Vec::new();
+    // Every bit, every length, and what a disk or a transfer does to more than a byte.
+    for at in 0..good.len() {
+        damaged.push(good[..at].to_vec());
+        for bit in 0..8 {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << bit;
+            damaged.push(bytes);
+        }
+    }
+    let mut dice = Dice(3);
+    for turn in 0..1_500 {
+        let mut bytes = good.clone();
+        let (from, length) = (dice.below(good.len()), 1 + dice.below(64));
+        let end = (from + length).min(good.len());
+        match turn % 3 {
+            0 => bytes[from..end].fill(0),
+            1 => bytes[from..end].iter_mut().for_each(|byte| *byte = dice.below(256) as u8),
+            _ => {
+                let to = dice.below(good.len() - (end - from));
+                bytes.copy_within(from..end, to);
+            }
+        }
+        damaged.push(bytes);
+    }
+    let (mut tensors, mut headers, mut unharmed) = (0, 0, 0);
+    for bytes in &damaged {
+        // A new file: some file systems wait for the disk where one is overwritten.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, bytes).unwrap();
+        match content(&path) {
+            // A space for a space, or an offset that says the same.
+            Ok(content) => {
+                assert!(content == expected, "{:?}", String::from_utf8_lossy(bytes));
+                unharmed += 1;
+            }
+            Err(Error::Checksum { message, .. }) if message.starts_with("the tensor ") => tensors += 1,
+            Err(Error::Checksum { .. }) => headers += 1,
+            Err(Error::Header { .. } | Error::Truncated { .. }) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    // Each bit of the data is covered, and of a header much is still JSON when it is damaged.
+    assert!(
+        tensors >= 8 * (12 * 4 + 3 * 4 + 5) && headers > 1_000 && unharmed < damaged.len() / 20,
+        "{tensors} {headers} {unharmed}"
+    );
+}
+
+/// Changes a tensor's data and gives its shape.
+type Change<'a> = &'a dyn Fn(&str, TensorView<'_>, &mut Vec<u8>) -> Vec<usize>;
+
+#[test]
+fn a_file_that_another_program_rewrote_verifies_unless_its_content_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [path, theirs] = ["kiln", "theirs"].map(|name| folder.path().join(name));
+    let expected = small_file(&path);
+    let bytes = fs::read(&path).unwrap();
+    let whole = SafeTensors::deserialize(&bytes).unwrap();
+    let write = |metadata: Option<HashMap<String, String>>, change: Change<'_>| {
+        let copies: Vec<_> = whole
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                let mut data = view.data().to_vec();
+                let shape = change(&name, view.clone(), &mut data);
+                (name, view.dtype(), shape, data)
+            })
+            .collect();
+        let views = copies
+            .iter()
+            .map(|(name, dtype, shape, data)| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        safetensors::serialize_to_file(views, metadata, &theirs).unwrap();
+    };
+    let as_it_is = |_: &str, view: TensorView<'_>, _: &mut Vec<u8>| view.shape().to_vec();
+    // With the metadata copied, and a key of their own: keys in an order of chance.
+    let mut copied = outer(&bytes);
+    copied.insert("format".to_string(), "pt".to_string());
+    write(Some(copied.clone()), &as_it_is);
+    let (mut metadata, tensors) = content(&theirs).unwrap();
+    assert_eq!(metadata.remove("format").as_deref(), Some("pt"));
+    assert_eq!((metadata, tensors), expected);
+
+    let told = |what: &str| {
+        format!(
+            "{0}: {what}; the file was damaged, or another program changed it: copy or save it again, or, to use it as it is, give it \
+             new checksums by kiln convert --unverified {0} NEW.safetensors",
+            theirs.display()
+        )
+    };
+    let other_value = |name: &str, view: TensorView<'_>, data: &mut Vec<u8>| {
+        if name == "layer.weight" {
+            data[3] ^= 1;
+        }
+        view.shape().to_vec()
+    };
+    write(Some(copied.clone()), &other_value);
+    assert_eq!(content(&theirs).unwrap_err().to_string(), told("the tensor layer.weight does not match its checksum"));
+    // What is read of it is verified, the rest is not read.
+    assert_eq!(StateFile::open(&theirs).unwrap().bytes("text").unwrap(), b"Kiln!");
+    let changed = StateFile::open_unverified(&theirs).unwrap().bytes("layer.weight").unwrap();
+    // Taken as it is, even in its own place.
+    StateFile::open_unverified(&theirs).unwrap().save(&theirs).unwrap();
+    let mut again = StateFile::open(&theirs).unwrap();
+    again.verify().unwrap();
+    assert_eq!(again.bytes("layer.weight").unwrap(), changed);
+    assert_eq!(again.metadata()["model"], "a \"net\"");
+
+    let other_shape = |name: &str, view: TensorView<'_>, _: &mut Vec<u8>| {
+        if name == "layer.weight" { vec![2, 3] } else { view.shape().to_vec() }
+    };
+    write(Some(copied.clone()), &other_shape);
+    let header = "the header (names, types and shapes of the tensors, metadata) does not match its checksum";
+    assert_eq!(content(&theirs).unwrap_err().to_string(), told(header));
+    for key in ["kiln", "kiln_checksums"] {
+        let mut partly = copied.clone();
+        partly.remove(key);
+        write(Some(partly), &as_it_is);
+        assert_eq!(content(&theirs).unwrap_err().to_string(), told("a part of its checksums is missing"));
+    }
+    let mut newer = copied.clone();
+    newer.insert("kiln".to_string(), r#"{"kiln_checksums":"xxh9"}"#.to_string());
+    write(Some(newer), &as_it_is);
+    let kind = r#"its checksums are of the kind "xxh9", this version of Kiln verifies "xxh3-128""#;
+    assert_eq!(content(&theirs).unwrap_err().to_string(), told(kind));
+
+    // Files without checksums: of other programs, and of Kiln before there were any.
+    write(None, &other_value);
+    assert_eq!(content(&theirs).unwrap().1.len(), 5);
+    let before = r#"{"kiln_version":"0.1.0","model":"net"}"#.to_string();
+    write(Some(HashMap::from([("kiln".to_string(), before)])), &other_value);
+    let (metadata, _) = content(&theirs).unwrap();
+    assert_eq!(
+        metadata,
+        BTreeMap::from([("kiln_version", "0.1.0"), ("model", "net")].map(|(k, v)| (k.into(), v.into())))
+    );
+}
+
+#[test]
+fn what_a_file_cannot_hold_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "old").unwrap();
+    let three = |shape: &[usize]| TensorSource::from_slice(shape, &[1i32, 2, 3]);
+    assert_eq!(
+        three(&[2]).unwrap_err().to_string(),
+        "TensorSource: 3 elements for the shape [2]; pass as many as it has"
+    );
+    let told = |names: &[&str], key: &str| {
+        let tensors = names.iter().map(|name| (*name, three(&[3]).unwrap()));
+        save_tensors(tensors, &path, &[(key.to_string(), String::new())].into()).unwrap_err().to_string()
+    };
+    assert_eq!(told(&["a", "b", "a"], ""), r#"save: two tensors are named "a"; give each its own name"#);
+    assert_eq!(
+        told(&["__metadata__"], ""),
+        r#"save: no tensor can be named "__metadata__" in a safetensors file; name it otherwise"#
+    );
+    assert_eq!(
+        told(&["a"], "kiln_checksums"),
+        r#"save: the metadata key "kiln_checksums" is Kiln's own; use another key"#
+    );
+    let names: Vec<String> = (0..20_000).map(|i| format!("layer.{i}.weight")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let many = told(&names, "");
+    assert!(
+        many.contains("the header for 20000 tensors would take ") && many.contains(", at most 2097152 are read"),
+        "{many}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    // Ten thousand fit.
+    save_tensors(names[..10_000].iter().map(|name| (*name, three(&[3]).unwrap())), &path, &BTreeMap::new()).unwrap();
+    assert_eq!(StateFile::open(&path).unwrap().names().count(), 10_000);
 }
 
 #[test]

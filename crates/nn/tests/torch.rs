@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::{Init, Linear, Module, StateFile, convert};
+use kiln_nn::{Init, Linear, Module, StateFile};
 use kiln_tensor::{DType, Device};
 
 fn recorded(name: &str) -> PathBuf {
@@ -110,7 +110,7 @@ fn files_are_converted_in_their_own_types() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     for name in ["types_zip.pth", "views_legacy.pth", "checkpoint_zip.pth"] {
-        convert(&recorded(name), &path).unwrap();
+        StateFile::open(&recorded(name)).unwrap().save(&path).unwrap();
         let (mut from, mut to) = (StateFile::open(&recorded(name)).unwrap(), StateFile::open(&path).unwrap());
         let names: Vec<String> = from.names().map(String::from).collect();
         assert_eq!(to.names().collect::<Vec<_>>(), names);
@@ -121,7 +121,7 @@ fn files_are_converted_in_their_own_types() {
         assert_eq!(to.metadata().keys().collect::<Vec<_>>(), ["kiln_version"]);
         // A file that is converted again is the same.
         let again = folder.path().join("again.safetensors");
-        convert(&path, &again).unwrap();
+        StateFile::open(&path).unwrap().save(&again).unwrap();
         assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
     }
 }

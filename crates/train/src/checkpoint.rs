@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_nn::{Ema, Entry, Module, Optimizer, OptimizerState, StateFile, save_tensors};
+use kiln_nn::{Ema, Entry, Module, Optimizer, OptimizerState, StateFile, TensorSource, save_tensors};
 use kiln_tensor::{Device, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,8 @@ const MOST: u64 = 1 << 53;
 /// Everything that a run needs to go on as if it had not been interrupted, in one safetensors file: weights, buffers, optimizer, means
 /// of weights, the step, and what else a loop keeps. [`Trainer`](crate::Trainer) uses it, and so can a loop of one's own.
 ///
-/// The file appears whole or not at all: a temporary file in the same folder is written, synced and renamed. Reading it trusts
-/// nothing: a file that is damaged or of another network is an error.
+/// The file appears whole or not at all: a temporary file in the same folder is written, synced and renamed. Everything in it has a
+/// checksum, which is verified on reading: a file that is damaged or of another network is an error.
 ///
 /// ```
 /// # use kiln_autograd::Tape; use kiln_data::FashionMnist; use kiln_tensor::Device;
@@ -58,7 +58,6 @@ const MOST: u64 = 1 << 53;
 #[derive(Debug)]
 #[must_use]
 pub struct Checkpoint {
-    device: Device,
     /// Where it was read from, for errors.
     file: String,
     tensors: BTreeMap<String, Tensor>,
@@ -95,7 +94,7 @@ impl Checkpoint {
             step,
             ..Saved::default()
         };
-        Checkpoint { device: device.clone(), file: "checkpoint".to_string(), tensors: BTreeMap::new(), saved }
+        Checkpoint { file: "checkpoint".to_string(), tensors: BTreeMap::new(), saved }
     }
 
     /// Adds a model's parameters, buffers and counts. The tensors are the model's own: save before the next step changes them.
@@ -163,18 +162,19 @@ impl Checkpoint {
     pub fn save(&self, path: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(&self.saved)
             .map_err(|error| Error::argument("Checkpoint", format!("it cannot be written as JSON: {error}")))?;
-        let state = Tensor::from_slice(&self.device, bytes.len(), &bytes)?;
-        let tensors = self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-        Ok(save_tensors(tensors.chain([(STATE, &state)]), path, &BTreeMap::new())?)
+        let state = TensorSource::from_slice(&[bytes.len()], &bytes)?;
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.as_str(), TensorSource::from(tensor)));
+        Ok(save_tensors(tensors.chain([(STATE, state)]), path, &BTreeMap::new())?)
     }
 
     /// Reads a file; the tensors go to a device.
     ///
     /// # Errors
-    /// [`Error::Nn`] for a file that is missing or no safetensors file, [`Error::Damaged`] for one that is no checkpoint; the device's.
+    /// [`Error::Nn`] for a file that is missing, no safetensors file or does not match its checksums; [`Error::Damaged`] for one that is
+    /// no checkpoint; the device's.
     pub fn open(path: &Path, device: &Device) -> Result<Checkpoint> {
         let name = path.display().to_string();
-        let bad = |message: String| Error::Damaged { file: name.clone(), message };
+        let bad = |message: String| Error::Damaged { file: name.clone(), message, weights: Vec::new() };
         let mut file = StateFile::open(path)?;
         if file.shape(STATE).is_none() {
             return Err(bad(format!("it has no {STATE:?}, so it is no checkpoint of Kiln")));
@@ -199,7 +199,7 @@ impl Checkpoint {
             let tensor = file.tensor(&name, device)?;
             tensors.insert(name, tensor);
         }
-        Ok(Checkpoint { device: device.clone(), file: name, tensors, saved })
+        Ok(Checkpoint { file: name, tensors, saved })
     }
 
     /// The steps that are done.
@@ -310,7 +310,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn damaged(&self, message: impl Into<String>) -> Error {
-        Error::Damaged { file: self.file.clone(), message: message.into() }
+        Error::Damaged { file: self.file.clone(), message: message.into(), weights: Vec::new() }
     }
 
     pub(crate) fn other_run(&self, what: &str, saved: impl Into<String>, given: impl Into<String>) -> Error {

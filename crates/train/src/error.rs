@@ -1,6 +1,7 @@
 //! What can be wrong with training.
 
 use std::io;
+use std::path::PathBuf;
 
 /// The result of training.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -65,13 +66,15 @@ pub enum Error {
         /// What it is in this run.
         given: String,
     },
-    /// A checkpoint that is not understood.
-    #[error("{file} is damaged: {message}; go on from another checkpoint, or start again")]
+    /// A checkpoint that is damaged or not understood.
+    #[error("{file} is damaged: {message}; {}", way_out(.weights))]
     Damaged {
         /// The checkpoint.
         file: String,
         /// What is wrong.
         message: String,
+        /// The weights files of the same run that can be read.
+        weights: Vec<PathBuf>,
     },
     /// A hook failed in its own way.
     #[error("{hook}: {source}")]
@@ -99,6 +102,18 @@ pub enum Error {
         /// Why it was not.
         message: String,
     },
+}
+
+/// What to do without a checkpoint.
+fn way_out(weights: &[PathBuf]) -> String {
+    let names: Vec<String> = weights.iter().map(|path| path.display().to_string()).collect();
+    match names.as_slice() {
+        [] => "go on from another checkpoint, or start again".to_string(),
+        _ => format!(
+            "go on from another checkpoint, or start a new run from the run's weights, which are whole: {}",
+            names.join(" or ")
+        ),
+    }
 }
 
 impl Error {

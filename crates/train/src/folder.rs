@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::Module;
+use kiln_nn::{Module, StateFile};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -69,6 +69,30 @@ impl Folder {
     pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
         checkpoint.save(&self.path.join(CHECKPOINT_FILE))
     }
+}
+
+/// The weights files of a run's folder that can be read, that of the best epoch first: those of Kiln match their checksums.
+pub fn readable_weights(folder: &Path) -> Vec<PathBuf> {
+    let files = [BEST_FILE, WEIGHTS_FILE].map(|file| folder.join(file));
+    let readable = |file: &PathBuf| StateFile::open(file).and_then(|mut file| file.verify()).is_ok();
+    files.into_iter().filter(readable).collect()
+}
+
+/// The error of a checkpoint, with the weights of its folder that remain if it is damaged.
+pub(crate) fn with_weights(error: Error, folder: &Path) -> Error {
+    let (file, message) = match error {
+        Error::Damaged { file, message, .. } => (file, message),
+        Error::Nn(
+            kiln_nn::Error::Checksum { file, message }
+            | kiln_nn::Error::Header { file, message }
+            | kiln_nn::Error::Torch { file, message },
+        ) => (file, message),
+        Error::Nn(kiln_nn::Error::Truncated { file, given, needed }) => {
+            (file, format!("it holds {given} bytes, its header declares {needed}"))
+        }
+        other => return other,
+    };
+    Error::Damaged { file, message, weights: readable_weights(folder) }
 }
 
 /// Removes temporary files of a process that was killed while it wrote: each is as large as a checkpoint. What cannot be removed

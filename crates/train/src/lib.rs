@@ -43,7 +43,7 @@ pub use curves::{CURVES_PNG_FILE, CURVES_SVG_FILE, curves_png, curves_svg};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, Prediction, evaluate};
-pub use folder::{BEST_FILE, CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE};
+pub use folder::{BEST_FILE, CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE, readable_weights};
 pub use hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
 pub use interrupt::Interrupt;
 pub use measure::Measure;

@@ -13,7 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::early_stopping::EarlyStopping;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, evaluate};
-use crate::folder::{CHECKPOINT_FILE, Folder};
+use crate::folder::{CHECKPOINT_FILE, Folder, with_weights};
 use crate::groups::{Group, Groups};
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
 use crate::measure::Measure;
@@ -133,7 +133,7 @@ impl<'a> Training<'a> {
             skipped: BTreeMap::new(),
         };
         if let Some(path) = &trainer.out {
-            let resumed = training.resume(&path.join(CHECKPOINT_FILE))?;
+            let resumed = training.resume(&path.join(CHECKPOINT_FILE)).map_err(|error| with_weights(error, path))?;
             training.folder = Some(Folder::create(path, resumed.then_some(&training.history))?);
         }
         Ok(training)

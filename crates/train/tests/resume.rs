@@ -259,23 +259,32 @@ fn damaged_checkpoints_are_errors_and_never_panics() {
         checkpoint.load_ema(&mut Ema::new(&model, 0.9)?)
     };
     load().unwrap();
+    let header = 8 + u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let expected = tensors(&file);
+    // Without checksums, as earlier versions wrote it, it is read as it is.
+    let mut text: serde_json::Value = serde_json::from_slice(&good[8..header]).unwrap();
+    text["__metadata__"] = serde_json::json!({"kiln": r#"{"kiln_version":"0.1.0"}"#});
+    let text = text.to_string().into_bytes();
+    fs::write(&file, [&(text.len() as u64).to_le_bytes()[..], &text, &good[header..]].concat()).unwrap();
+    load().unwrap();
+    assert!(tensors(&file) == expected);
+
     let mut dice = Dice(1);
-    let mut refused = 0;
-    for _ in 0..150 {
+    for turn in 0..240 {
         let mut bytes = good.clone();
-        match dice.below(3) {
+        match turn % 4 {
             0 => bytes.truncate(dice.below(good.len())),
-            // The header, which is in front.
-            1 => bytes[dice.below(2_000)] ^= 1 << dice.below(8),
-            _ => {
-                let at = dice.below(good.len());
-                bytes[at] ^= 1 << dice.below(8);
-            }
+            1 => bytes[dice.below(header)] ^= 1 << dice.below(8),
+            2 => bytes[header + dice.below(good.len() - header)] ^= 1 << dice.below(8),
+            // The text of the run's state, which is at the end.
+            _ => bytes[good.len() - 1 - dice.below(3_000)] ^= 1 << dice.below(8),
         }
         fs::write(&file, &bytes).unwrap();
-        refused += usize::from(load().is_err());
+        // Of a header, spaces for spaces: then everything is as it was.
+        if load().is_ok() {
+            assert!(turn % 4 == 1 && tensors(&file) == expected, "turn {turn} was not noticed");
+        }
     }
-    assert!(refused > 50, "{refused}");
 
     // The run's own numbers, each in turn, by what no run has.
     fs::write(&file, &good).unwrap();
@@ -303,13 +312,37 @@ fn damaged_checkpoints_are_errors_and_never_panics() {
         }
     }
     assert!(2 * refused > places.len(), "{refused} of {}", places.len());
-    fs::write(&file, &good[..good.len() - 1]).unwrap();
-    let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
-    assert!(matches!(error, Error::Nn(kiln_nn::Error::Truncated { .. })), "{error:?}");
+    // The error says what is wrong, and which weights are left.
+    let told = || {
+        let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
+        error.to_string()
+    };
+    let [best, last] = [BEST_FILE, WEIGHTS_FILE].map(|name| out.join(name));
+    let start = format!("{} is damaged: ", file.display());
+    let rest = "; go on from another checkpoint, or start a new run from the run's weights, which are whole: ";
+    let cut = good.len() - 1;
+    fs::write(&file, &good[..cut]).unwrap();
+    let both = format!("{rest}{} or {}", best.display(), last.display());
+    assert_eq!(told(), format!("{start}it holds {cut} bytes, its header declares {}{both}", good.len()));
+    let mut bytes = good.clone();
+    bytes[header] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let mut weights = fs::read(&best).unwrap();
+    *weights.last_mut().unwrap() ^= 1;
+    fs::write(&best, &weights).unwrap();
+    let mismatch = told();
+    assert!(mismatch.starts_with(&format!("{start}the tensor ")), "{mismatch}");
+    assert!(mismatch.ends_with(&format!(" does not match its checksum{rest}{}", last.display())), "{mismatch}");
+    for weights in [best, last] {
+        fs::remove_file(weights).unwrap();
+    }
     model.save(&file).unwrap();
-    let error = train(&trainer(2, out).resume(true), &device, &mut ()).unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error:?}");
-    assert!(error.to_string().contains("so it is no checkpoint of Kiln; go on from another"), "{error}");
+    let other = told();
+    assert!(
+        other.ends_with("so it is no checkpoint of Kiln; go on from another checkpoint, or start again"),
+        "{other}"
+    );
 }
 
 #[test]

@@ -24,6 +24,33 @@ fn weights_of_pytorch_are_listed_and_converted() {
 }
 
 #[test]
+fn damaged_weights_are_told_and_can_be_taken_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path();
+    let [best, last] = ["best.safetensors", "model.safetensors"].map(|name| run.join(name));
+    let whole = fs::read(trained().join("best.safetensors")).unwrap();
+    fs::write(&last, &whole).unwrap();
+    let mut bytes = whole;
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&best, &bytes).unwrap();
+    let mismatch = format!("error: {}: the tensor features.3.weight does not match its checksum; ", best.display());
+    for command in ["eval", "predict"] {
+        let image: &[&str] = if command == "eval" { &["--data", "fashion-mnist"] } else { &["shoe.png"] };
+        let told = failed(&[&[command, "--weights", text(run)], image].concat());
+        assert!(told.starts_with(&mismatch), "{told}");
+        let left = format!("; the run's other weights are whole: --weights {}", last.display());
+        assert!(told.ends_with(&left), "{told}");
+    }
+    let taken = run.join("taken.safetensors");
+    let told = failed(&["convert", text(&best), text(&taken)]);
+    assert!(told.starts_with(&mismatch) && told.contains("kiln convert --unverified"), "{told}");
+    assert!(!taken.exists());
+    done(&["convert", "--unverified", text(&best), text(&taken)]);
+    done(&["convert", text(&taken), text(&taken)]);
+    assert_eq!(done(&["convert", "--list", text(&taken)]), done(&["convert", "--list", text(&last)]));
+}
+
+#[test]
 fn weights_that_cannot_be_used_are_told_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let weights = trained().join("model.safetensors");

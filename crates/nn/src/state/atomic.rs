@@ -12,15 +12,17 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; the old file is then as it was.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, |file| file.write_all(bytes))
+    replace(path, |mut file| file.write_all(bytes).map_err(failed(path, "write")))
 }
 
-/// A file in the place of another, once all of it is written.
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    let failed = |action: &'static str| {
-        let file = path.display().to_string();
-        move |source: io::Error| Error::Io { file, action, source }
-    };
+/// The error of an action on a file.
+pub(super) fn failed(path: &Path, action: &'static str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Io { file: path.display().to_string(), action, source }
+}
+
+/// Puts a file in the place of another once all of it is written.
+pub(super) fn replace(path: &Path, write: impl FnOnce(&File) -> Result<()>) -> Result<()> {
+    let failed = |action| failed(path, action);
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -30,8 +32,8 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) ->
     // Temporary files are private; this one becomes an ordinary file, whose permissions the umask decides.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder).map_err(failed("write a temporary file beside it"))?;
-    write(file.as_file_mut()).map_err(failed("write"))?;
+    let file = builder.tempfile_in(folder).map_err(failed("write a temporary file beside it"))?;
+    write(file.as_file())?;
     file.as_file().sync_all().map_err(failed("sync"))?;
     file.persist(path).map_err(|error| failed("rename the temporary file to it")(error.error))?;
     if cfg!(unix) {
@@ -51,9 +53,9 @@ mod tests {
         let path = folder.path().join("weights");
         write_atomically(&path, b"old").unwrap();
         for room in 0..20 {
-            let error = replace(&path, |file| {
-                file.write_all(&vec![1; room * 1_000])?;
-                Err(io::Error::from(io::ErrorKind::StorageFull))
+            let error = replace(&path, |mut file| {
+                file.write_all(&vec![1; room * 1_000]).unwrap();
+                Err(failed(&path, "write")(io::Error::from(io::ErrorKind::StorageFull)))
             });
             let error = error.unwrap_err();
             assert!(matches!(&error, Error::Io { action: "write", .. }), "{error:?}");

@@ -1,7 +1,6 @@
 //! Weights files, whichever program wrote them: what they hold, and the tensors one at a time.
 //!
-//! Files are untrusted. Every size is held against the file's own size before memory is taken for it. What is written is the same
-//! to the byte for the same tensors and metadata.
+//! Files are untrusted. Every size is held against the file's own size before memory is taken for it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,8 +9,9 @@ use std::path::Path;
 
 use kiln_tensor::{DType, Device, Tensor};
 
+use super::source::TensorSource;
 use super::stored::Stored;
-use super::{safetensors_file, torch};
+use super::{checksum, safetensors_file, torch};
 use crate::error::{Error, Result};
 
 /// A tensor in a file.
@@ -39,14 +39,19 @@ pub(super) struct Raw {
     pub(super) bytes: Vec<u8>,
 }
 
-/// What a file's header tells.
+/// What a file's header says.
 pub(super) struct Contents {
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) metadata: BTreeMap<String, String>,
+    /// By the tensors' names; empty for a file without checksums.
+    pub(super) checksums: BTreeMap<String, u128>,
 }
 
 /// A weights file whose header was read and checked: safetensors, or PyTorch's `.pth` and `.pt` in either form. The content decides
 /// which it is, not the name. Tensors are read when they are asked for.
+///
+/// A file that Kiln wrote has checksums: opening it verifies names, types, shapes and metadata, and reading a tensor verifies its
+/// elements. Files without checksums, of other programs or of earlier versions of Kiln, are read as they are.
 ///
 /// ```
 /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, StateFile};
@@ -68,6 +73,7 @@ pub struct StateFile {
     file: File,
     metadata: BTreeMap<String, String>,
     entries: BTreeMap<String, Entry>,
+    checksums: BTreeMap<String, u128>,
 }
 
 impl StateFile {
@@ -78,8 +84,22 @@ impl StateFile {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] for a file that ends too early, [`Error::Header`] for anything that
-    /// is not a safetensors file, [`Error::Torch`] for a file of PyTorch that is damaged or holds no state dict.
+    /// is not a safetensors file, [`Error::Checksum`] for a header that is not the one that Kiln wrote, [`Error::Torch`] for a file of
+    /// PyTorch that is damaged or holds no state dict.
     pub fn open(path: &Path) -> Result<StateFile> {
+        StateFile::open_with(path, true)
+    }
+
+    /// As [`StateFile::open`], without verifying any checksum: for a file that another program changed on purpose but left the
+    /// checksums in. [`StateFile::save`] then writes it with new ones.
+    ///
+    /// # Errors
+    /// As [`StateFile::open`], but for [`Error::Checksum`].
+    pub fn open_unverified(path: &Path) -> Result<StateFile> {
+        StateFile::open_with(path, false)
+    }
+
+    fn open_with(path: &Path, verify: bool) -> Result<StateFile> {
         let name = path.display().to_string();
         let io = |action: &'static str| {
             let file = name.clone();
@@ -96,7 +116,7 @@ impl StateFile {
         (&file).take(torch::LEGACY.len() as u64).read_to_end(&mut start).map_err(io("read"))?;
         file.rewind().map_err(io("read"))?;
         let of_torch = |entries: std::result::Result<_, String>| match entries {
-            Ok(entries) => Ok(Contents { entries, metadata: BTreeMap::new() }),
+            Ok(entries) => Ok(Contents { entries, metadata: BTreeMap::new(), checksums: BTreeMap::new() }),
             Err(message) => Err(Error::Torch { file: name.clone(), message }),
         };
         let contents = if start.starts_with(torch::ZIP) {
@@ -104,14 +124,14 @@ impl StateFile {
         } else if start == torch::LEGACY {
             of_torch(torch::legacy(&file, given))
         } else {
-            safetensors_file::open(&name, &file, given)
+            safetensors_file::open(&name, &file, given, verify)
         };
-        let Contents { entries, metadata } = contents?;
-        Ok(StateFile { name, file, metadata, entries })
+        let Contents { entries, metadata, checksums } = contents?;
+        Ok(StateFile { name, file, metadata, entries, checksums })
     }
 
     /// The text that was saved with the tensors. Kiln keeps all of it as one JSON object under the key `kiln` of the header's
-    /// `__metadata__`, where other programs find it; in a file without this key, what `__metadata__` has.
+    /// `__metadata__`, where other programs find it; in a file without this key, what `__metadata__` has. Checksums are not in it.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -129,7 +149,8 @@ impl StateFile {
     /// Reads a tensor to a device. 64 bits become 32: floats are rounded, of integers the lower half is kept.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is none of this name, [`Error::Io`], and the device's errors.
+    /// [`Error::Argument`] where there is none of this name, [`Error::Io`], [`Error::Truncated`], [`Error::Checksum`], and the
+    /// device's errors.
     pub fn tensor(&mut self, name: &str, device: &Device) -> Result<Tensor> {
         let raw = self.raw(name)?;
         raw.stored.upload(raw.stored.dtype(), device, &raw.shape, &raw.bytes)
@@ -138,9 +159,40 @@ impl StateFile {
     /// Reads a tensor's elements to memory: contiguous, little-endian, in the type that the file has them in. Needs no device.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is none of this name, [`Error::Io`], [`Error::Truncated`].
+    /// [`Error::Argument`] where there is none of this name, [`Error::Io`], [`Error::Truncated`], [`Error::Checksum`].
     pub fn bytes(&mut self, name: &str) -> Result<Vec<u8>> {
         Ok(self.raw(name)?.bytes)
+    }
+
+    /// Reads the whole file and verifies the checksum of every tensor. Of a file without checksums it shows that all of it can be read.
+    ///
+    /// # Errors
+    /// As [`StateFile::bytes`].
+    pub fn verify(&mut self) -> Result<()> {
+        self.entries.keys().try_for_each(|name| self.raw(name).map(drop))
+    }
+
+    /// Writes everything to a safetensors file, each tensor in the type that it has here, with the metadata and new checksums. Needs no
+    /// device and holds one tensor at a time in memory. The file appears whole or not at all, and may replace the one that is read.
+    ///
+    /// ```
+    /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, StateFile};
+    /// # fn main() -> Result<(), kiln_nn::Error> {
+    /// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+    /// # let folder = tempfile::tempdir().unwrap(); let from = folder.path().join("a"); let to = folder.path().join("b");
+    /// # Linear::new(&device, &Init::seed(42), 3, 2)?.save(&from)?;
+    /// // From a .pth or .safetensors file.
+    /// StateFile::open(&from)?.save(&to)?;
+    /// # StateFile::open(&to)?.verify()?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StateFile::bytes`]; [`Error::Io`] for the file to write, which is then as it was.
+    pub fn save(&mut self, path: &Path) -> Result<()> {
+        let tensors =
+            self.entries.iter().map(|(name, entry)| (name.as_str(), TensorSource::of_file(self, name, entry)));
+        safetensors_file::write(tensors.collect(), path, self.metadata.clone())
     }
 
     /// As [`StateFile::tensor`], a float as this type of float.
@@ -162,8 +214,8 @@ impl StateFile {
         u64::try_from(value).map_err(|_| Error::Header { file: self.name.clone(), message: message() })
     }
 
-    /// Reads a tensor's elements.
-    pub(super) fn raw(&mut self, name: &str) -> Result<Raw> {
+    /// Reads a tensor's elements, and verifies them. Moves the file's cursor, so that callers hold the file for themselves.
+    pub(super) fn raw(&self, name: &str) -> Result<Raw> {
         let Some(Entry { stored, shape, strides, start, bytes }) = self.entries.get(name).cloned() else {
             return Err(Error::argument("StateFile", format!("{} has no tensor named {name:?}", self.name)));
         };
@@ -172,6 +224,10 @@ impl StateFile {
         if data.len() as u64 != bytes {
             let given = start + data.len() as u64;
             return Err(Error::Truncated { file: self.name.clone(), given, needed: start + bytes });
+        }
+        if self.checksums.get(name).is_some_and(|checksum| *checksum != checksum::of_bytes(&data)) {
+            let message = format!("the tensor {name} does not match its checksum");
+            return Err(Error::Checksum { file: self.name.clone(), message });
         }
         let bytes = match strides {
             None => data,

@@ -1,11 +1,13 @@
 //! State dicts in weights files.
 
 mod atomic;
+mod checksum;
 mod format;
 #[cfg(feature = "hub")]
 mod hub;
 mod pickle;
 mod safetensors_file;
+mod source;
 mod stored;
 mod torch;
 
@@ -14,6 +16,7 @@ pub use format::StateFile;
 #[cfg(feature = "hub")]
 pub use hub::Hub;
 pub use safetensors_file::MAX_HEADER_BYTES;
+pub use source::TensorSource;
 pub use torch::MAX_PICKLE_BYTES;
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,8 +27,6 @@ use kiln_tensor::{DType, Tensor};
 use crate::buffer::{Buffer, Count, Entry};
 use crate::error::{Error, Problem, Result};
 use crate::parameter::Parameter;
-use format::Raw;
-use stored::Stored;
 
 /// How strictly a state dict has to fit a model.
 ///
@@ -86,20 +87,17 @@ pub struct Loaded {
 }
 
 pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-    let stored = entries.iter().map(|(name, entry)| {
-        let raw = match entry {
-            Entry::Parameter(parameter) => safetensors_file::download(&parameter.value())?,
-            Entry::Buffer(buffer) => safetensors_file::download(&buffer.value())?,
-            Entry::Count(count) => {
-                Raw { stored: Stored::I64, shape: Vec::new(), bytes: count.get().to_le_bytes().to_vec() }
-            }
-        };
-        Ok((name.as_str(), raw))
-    });
-    write(&stored.collect::<Result<Vec<_>>>()?, path, metadata.clone())
+    let source = |entry: &Entry| match entry {
+        Entry::Parameter(parameter) => TensorSource::from(&parameter.value()),
+        Entry::Buffer(buffer) => TensorSource::from(&buffer.value()),
+        Entry::Count(count) => TensorSource::of_count(count.get()),
+    };
+    let tensors = entries.iter().map(|(name, entry)| (name.as_str(), source(entry)));
+    safetensors_file::write(tensors.collect(), path, metadata.clone())
 }
 
-/// Writes tensors by name to a safetensors file, with text about them: what [`StateFile`] reads. The file appears whole or not at all.
+/// Writes tensors by name to a safetensors file, with text about them and checksums: what [`StateFile`] reads. The file appears whole or
+/// not at all. One tensor at a time is in the processor's memory.
 ///
 /// ```
 /// # use kiln_tensor::{Device, Tensor}; use kiln_nn::{StateFile, save_tensors};
@@ -113,38 +111,15 @@ pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] for a name that is there twice, [`Error::Io`], and the device's first fault.
-pub fn save_tensors<'a>(
-    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+/// [`Error::Argument`] for a name that is there twice, for more names than a header can hold, and for the metadata key `kiln_checksums`,
+/// which is Kiln's own; [`Error::Io`], and the device's first fault. An older file is then as it was.
+pub fn save_tensors<'a, S: Into<TensorSource<'a>>>(
+    tensors: impl IntoIterator<Item = (&'a str, S)>,
     path: &Path,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
-    let mut seen = HashSet::new();
-    let stored = tensors.into_iter().map(|(name, tensor)| match seen.insert(name) {
-        true => Ok((name, safetensors_file::download(tensor)?)),
-        false => {
-            Err(Error::argument("save_tensors", format!("two tensors are named {name:?}; give each its own name")))
-        }
-    });
-    write(&stored.collect::<Result<Vec<_>>>()?, path, metadata.clone())
-}
-
-fn write(tensors: &[(&str, Raw)], path: &Path, mut metadata: BTreeMap<String, String>) -> Result<()> {
-    metadata.insert("kiln_version".to_string(), env!("CARGO_PKG_VERSION").to_string());
-    write_atomically(path, &safetensors_file::encode(tensors, &metadata)?)
-}
-
-/// Writes the tensors of a weights file, of PyTorch or any other that [`StateFile`] reads, to a safetensors file, each in its own type,
-/// with the file's metadata. Needs no device.
-///
-/// # Errors
-/// As [`StateFile::open`]; [`Error::Io`] for the file to write, which is then as it was.
-pub fn convert(from: &Path, to: &Path) -> Result<()> {
-    let mut file = StateFile::open(from)?;
-    let names: Vec<String> = file.names().map(String::from).collect();
-    let tensors = names.iter().map(|name| Ok((name.as_str(), file.raw(name)?))).collect::<Result<Vec<_>>>()?;
-    let metadata = file.metadata().clone();
-    write(&tensors, to, metadata)
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.into()));
+    safetensors_file::write(tensors.collect(), path, metadata.clone())
 }
 
 /// Whether a tensor of a file can become a value of this type.
