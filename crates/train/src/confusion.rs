@@ -4,13 +4,13 @@ use crate::error::{Error, Result};
 
 /// Counts how often samples of each class were taken for each class.
 ///
-/// The measures have scikit-learn's definitions over all classes, with `zero_division=0`:
+/// The measures have scikit-learn's definitions, with `zero_division=0`:
 ///
 /// - precision of class `c` = right predictions of `c` / all predictions of `c`
 /// - recall of `c` = right predictions of `c` / all samples of `c`
 /// - `f1 = 2 precision recall / (precision + recall)`
 ///
-/// each 0 where its denominator is 0.
+/// each 0 where its denominator is 0. Means are over the classes that have samples: of others nothing was measured.
 ///
 /// ```
 /// use kiln_train::ConfusionMatrix;
@@ -107,9 +107,18 @@ impl ConfusionMatrix {
         }
     }
 
-    /// The mean of the classes' measures, each class alike.
+    /// The mean of the measures over the classes that have samples, each class alike.
+    ///
+    /// ```
+    /// use kiln_train::ConfusionMatrix;
+    /// let mut matrix = ConfusionMatrix::new(3);
+    /// matrix.add(0, 0)?;
+    /// matrix.add(1, 1)?;
+    /// assert_eq!(matrix.macro_average().recall, 1.0);
+    /// # Ok::<(), kiln_train::Error>(())
+    /// ```
     pub fn macro_average(&self) -> ClassMetrics {
-        self.average(|_| 1.0)
+        self.average(|class| if class.support > 0 { 1.0 } else { 0.0 })
     }
 
     /// The mean of the classes' measures, each class by its samples.

@@ -58,6 +58,12 @@ fn table(
 }
 
 fn measures(html: &mut Html, metrics: &ClassMetrics) {
+    if metrics.support == 0 {
+        // Nothing was measured.
+        (0..3).for_each(|_| html.leaf("td", &[("class", "number")], "–"));
+        html.leaf("td", &[("class", "number")], "0");
+        return;
+    }
     for part in [metrics.precision, metrics.recall] {
         html.leaf("td", &[("class", "number")], &format!("{part:.3}"));
     }
