@@ -73,7 +73,7 @@ fn main() -> anyhow::Result<()> {
     println!("{}", summary(&model, &device, [1, 1, 28, 28])?);
 
     let data = FashionMnist::embedded()?;
-    let data = Splits { train: data.train().clone(), test: data.test().clone() };
+    let data = Splits::new(data.train().clone(), data.test().clone());
     let mut optim = Adam::new(model.parameters(), 3e-3);
     let trainer = Trainer::new(Length::Steps(steps)).seed(3);
     trainer.run(&model, &mut optim, &data, &Feed::new(&device), &mut Progress::new())?;

@@ -72,7 +72,7 @@ fn main() -> anyhow::Result<()> {
     pretrained.save(&weights)?;
 
     let few = only(new)?;
-    let few = Splits { train: few.train.take_per_class(50, 1), test: few.test };
+    let few = Splits { train: few.train.take_per_class(50, 1), ..few };
     println!("then, from {} images: {}", few.train.len(), new.join(", "));
     let (mut without, mut with) = (0f64, 0f64);
     for rate in RATES {
@@ -91,7 +91,7 @@ fn main() -> anyhow::Result<()> {
 /// Trains what is not frozen, and returns the part of the test images that are right. As in PyTorch, the statistics of batch norm
 /// follow the images in training, also where its weights are frozen.
 fn fit(device: &Device, model: &Net, data: &Splits, epochs: u64, rate: f64) -> anyhow::Result<f64> {
-    let data = Splits { train: data.train.transforms(Transforms::cifar_train(32))?, test: data.test.clone() };
+    let data = Splits { train: data.train.transforms(Transforms::cifar_train(32))?, ..data.clone() };
     let feed = Feed::new(device).batch(25).normalize(Normalize::new(&[0.5; 3], &[0.25; 3])?);
     let trainer = Trainer::new(Length::Epochs(epochs)).seed(5).schedule(Schedule::one_cycle()).evaluate_every(epochs);
     let outcome = trainer.run(model, &mut Adam::new(model.parameters(), rate), &data, &feed, &mut Progress::new())?;

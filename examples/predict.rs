@@ -64,11 +64,11 @@ fn predict(device: &Device, model: &dyn Module, card: &ModelCard, images: &Datas
 fn train(device: &Device, out: &Path) -> anyhow::Result<Dataset> {
     let data = FashionMnist::embedded()?;
     let (few, _) = data.test().split(0.005, 1)?;
-    let splits = Splits { train: data.train().clone(), test: few.clone() };
+    let splits = Splits::new(data.train().clone(), few.clone());
     let stats = splits.train.channel_stats()?;
     let model = vision::lenet5(device, Init::seed(1), 10)?;
     let feed = Feed::new(device).normalize(Normalize::new(&stats.mean, &stats.std)?);
-    let classes = few.classes().to_vec();
+    let classes = few.classes().clone();
     let input = [1, 28, 28];
     let card = ModelCard { model: "lenet5".into(), classes, mean: stats.mean, std: stats.std, input };
     let trainer = Trainer::new(Length::Steps(100)).seed(1).out(out).metadata(card.to_metadata());

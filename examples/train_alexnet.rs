@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     // The card lets `kiln predict` and `kiln eval` use the weights without being told anything else.
     let card = ModelCard {
         model: "alexnet-32".into(),
-        classes: data.train.classes().to_vec(),
+        classes: data.train.classes().clone(),
         mean: stats.mean,
         std: stats.std,
         input: data.train.shape(),

@@ -13,7 +13,7 @@ fn main() -> anyhow::Result<()> {
     println!("on {}", device.info());
 
     let data = FashionMnist::embedded()?;
-    let data = Splits { train: data.train().clone(), test: data.test().clone() };
+    let data = Splits::new(data.train().clone(), data.test().clone());
     let model = vision::lenet5(&device, Init::seed(42), 10)?;
     let mut optim = Adam::new(model.parameters(), 2e-3);
 

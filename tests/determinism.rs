@@ -15,7 +15,7 @@ fn train(seed: u64, workers: usize) -> Vec<(String, Vec<u32>)> {
     let data = FashionMnist::embedded().unwrap();
     // Evaluation does not touch the parameters; a small part of the test set saves its time.
     let (test, _) = data.test().split(0.05, 0).unwrap();
-    let data = Splits { train: data.train().clone(), test };
+    let data = Splits::new(data.train().clone(), test);
     let model = lenet5(&device, Init::seed(seed), 10).unwrap();
     let mut optim = Adam::new(model.parameters(), 1e-3);
     let feed = Feed::new(&device).batch(32).workers(workers);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use kiln_data::{Dataset, FashionMnist, Loader, ReadOptions, Splits, Transforms, Unreadable, idx, read};
+use kiln_data::{Classes, Dataset, FashionMnist, Loader, Part, ReadOptions, Splits, Transforms, Unreadable, idx, read};
 use serde::{Deserialize, Serialize};
 
 use crate::ended::usage;
@@ -21,6 +21,17 @@ pub(crate) enum DataName {
     Idx(PathBuf),
     /// Whatever lies there.
     Path(PathBuf),
+}
+
+impl DataName {
+    /// Whether two names are of one set, however its path is written.
+    pub(crate) fn is_same(&self, other: &DataName) -> bool {
+        let place = |name: &DataName| match name {
+            DataName::FashionMnist => None,
+            DataName::Idx(path) | DataName::Path(path) => path.canonicalize().ok(),
+        };
+        self == other || place(self).is_some_and(|place_of_self| place(other) == Some(place_of_self))
+    }
 }
 
 impl FromStr for DataName {
@@ -71,14 +82,25 @@ pub(crate) enum UnreadableName {
     Skip,
 }
 
+/// A part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PartName {
+    /// The training images
+    Train,
+    /// The images that training is judged by, or the test images where there are no others
+    Val,
+    /// The test images
+    Test,
+}
+
 /// Which images, and in which size.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[command(next_help_heading = "Data")]
 pub(crate) struct DataArgs {
-    /// The images: a folder with a folder of images for each class (or such folders in train and val or test), a CSV file with
-    /// the columns path,label, a folder with the binary files of CIFAR-10 or CIFAR-100 or with IDX files, or fashion-mnist,
-    /// which is built in (10,000 and 2,000 images)
+    /// The images: a folder with a folder of images for each class (or such folders in train, val and test), a CSV file with
+    /// the columns path,label and, if wanted, split, a folder with the binary files of CIFAR-10 or CIFAR-100 or with IDX files,
+    /// or fashion-mnist, which is built in (10,000 and 2,000 images)
     #[arg(long, value_name = "PATH|fashion-mnist|idx:DIR")]
     pub(crate) data: Option<DataName>,
     /// The pixels a side that images are brought to [default: the model's]
@@ -113,7 +135,9 @@ const MEASURED: usize = 5_000;
 
 /// A set as a network sees it.
 pub(crate) struct Images {
-    /// Both parts, with the transforms of evaluations.
+    /// Its name.
+    pub(crate) name: String,
+    /// Its parts, with the transforms of evaluations.
     pub(crate) splits: Splits,
     /// The shape of the images in their own size; `None` where each has its own.
     pub(crate) own: Option<[usize; 3]>,
@@ -151,36 +175,48 @@ impl DataArgs {
         self.or(&defaults)
     }
 
-    /// Opens the set, whose settings are resolved. Images are brought to the size as evaluations want them.
-    pub(crate) fn open(&self) -> Result<Images> {
+    /// Opens the set, whose settings are resolved. Images are brought to the size as evaluations want them. Labels are those of
+    /// `known`, the classes of a network that the set is to be measured with. Says what is left out.
+    pub(crate) fn open(&self, known: Option<&Classes>) -> Result<Images> {
         let Some(name) = &self.data else { return Err(usage(format!("no data; pass --data with {NEEDED}"))) };
         let size = self.size.unwrap_or(SMALL);
         let mut options = ReadOptions::new(size).test_fraction(self.test_fraction.unwrap_or(0.2));
         if self.grey == Some(true) {
             options = options.grey();
         }
-        let mut splits = match name {
+        if let Some(known) = known {
+            options = options.known_classes(known);
+        }
+        let built_in = |splits: Splits| match known {
+            Some(known) => splits.match_classes(known),
+            None => Ok(splits),
+        };
+        let splits = match name {
             DataName::FashionMnist => {
                 let data = FashionMnist::embedded()?;
-                Splits { train: data.train().clone(), test: data.test().clone() }
+                built_in(Splits::new(data.train().clone(), data.test().clone()))?
             }
-            DataName::Idx(folder) => idx::read_folder(folder)?,
+            DataName::Idx(folder) => built_in(idx::read_folder(folder)?)?,
             DataName::Path(path) => {
                 check_path(path)?;
                 read(path, &options)?
             }
         };
+        splits.notes.iter().for_each(|note| eprintln!("{note}"));
         // Without transforms, images of different sizes are refused.
         let own = splits.train.transforms(Transforms::new()).ok().map(|data| data.shape());
         let shown = shown(own, size);
-        splits.train = splits.train.transforms(shown.clone())?;
-        if !splits.test.is_empty() {
-            splits.test = splits.test.transforms(shown)?;
-        }
+        let mut splits = splits.try_map(|part| part.transforms(shown.clone()))?;
         if let Some(limit) = self.limit {
             splits.train = splits.train.take_per_class(limit, 0);
         }
-        Ok(Images { splits, own, unreadable: self.unreadable(), workers: self.workers.unwrap_or(1) })
+        let (unreadable, workers) = (self.unreadable(), self.workers.unwrap_or(1));
+        Ok(Images { name: name.to_string(), splits, own, unreadable, workers })
+    }
+
+    /// The settings to look at all images of a set without parts, unless a part is asked for.
+    pub(crate) fn whole(&self) -> DataArgs {
+        DataArgs { test_fraction: self.test_fraction.or(Some(0.0)), ..self.clone() }
     }
 
     pub(crate) fn unreadable(&self) -> Unreadable {
@@ -203,6 +239,19 @@ fn check_path(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An error with the option that leaves out what cannot be read, where it is about that.
+pub(crate) fn with_advice(error: anyhow::Error) -> anyhow::Error {
+    let of_train = error.downcast_ref().and_then(|error| match error {
+        kiln_train::Error::Data(error) => Some(error),
+        _ => None,
+    });
+    let of_sample = error.downcast_ref().or(of_train).is_some_and(kiln_data::Error::is_unreadable_sample);
+    match of_sample {
+        true => anyhow::anyhow!("{error}; or leave such files out by --unreadable skip"),
+        false => error,
+    }
+}
+
 /// How images are shown to a network that is asked, not trained.
 pub(crate) fn shown(own: Option<[usize; 3]>, size: usize) -> Transforms {
     match own {
@@ -223,6 +272,32 @@ pub(crate) fn workers() -> usize {
 }
 
 impl Images {
+    /// The part that a trained network is looked at with, unless another is asked for, and what it is in words: the test part, or
+    /// all images of a set without parts of which none are held back.
+    pub(crate) fn part(&self, asked: Option<PartName>) -> (&Dataset, String) {
+        let Splits { train, test, test_part, .. } = &self.splits;
+        let (data, part) = match asked {
+            Some(PartName::Train) => (train, Part::Train),
+            Some(PartName::Val) => self.splits.validation(),
+            Some(PartName::Test) => (test, *test_part),
+            None if test.is_empty() => return (train, format!("all of {}", self.name)),
+            None => (test, *test_part),
+        };
+        match part {
+            Part::HeldBack => (data, format!("those of {} that training holds back", self.name)),
+            part => (data, format!("the {part} part of {}", self.name)),
+        }
+    }
+
+    /// Looks whether the images of all parts can be read, before anything is begun.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Splits { train, val, test, .. } = &self.splits;
+        for part in [Some(train), val.as_ref(), Some(test)].into_iter().flatten() {
+            self.loader(part, 1).check().map_err(|error| with_advice(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// A loader of one of the parts.
     pub(crate) fn loader(&self, data: &Dataset, batch: usize) -> Loader {
         data.loader(batch).workers(self.workers).unreadable(self.unreadable)
@@ -236,7 +311,7 @@ impl Images {
             many if many > MEASURED && self.own.is_none() => train.split(MEASURED as f64 / many as f64, 0)?.0,
             _ => train.clone(),
         };
-        let stats = self.loader(&measured, 16).channel_stats()?;
+        let stats = self.loader(&measured, 16).channel_stats().map_err(|error| with_advice(error.into()))?;
         Ok((stats.mean, stats.std.iter().map(|&std| if std > 0.0 { std } else { 1.0 }).collect()))
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use kiln_train::{ClassMetrics, Evaluation, Feed, evaluate};
 use serde_json::{Value, json};
 
-use crate::data::DataArgs;
+use crate::data::{DataArgs, PartName, with_advice};
 use crate::devices;
 use crate::table::{self, Side};
 use crate::train::config;
@@ -16,8 +16,11 @@ use crate::weights::WeightsArgs;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without --data, the test images of the run that the weights are of, with that run's settings, as
-its config.toml beside the weights has them. Precision is the part of the images called so that are
-so, recall the part of the images that are so and are called so, F1 their harmonic mean.
+its config.toml beside the weights has them. Of other data the test part, or the val part where
+there is no test part, or all images where there are no parts. Classes are matched by name; data may
+have some of the classes only, and the others are left out of the means. Precision is the part of
+the images called so that are so, recall the part of the images that are so and are called so, F1
+their harmonic mean.
 
 Examples:
   kiln eval --weights runs/photos
@@ -29,8 +32,12 @@ pub(crate) struct EvalArgs {
     /// Images in a batch
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Print a JSON object: loss, top1, top5, samples, classes (name, precision, recall, f1, support), confusion (a row for
-    /// each class, a column for each prediction) and skipped (the images that cannot be read)
+    /// The part of the data to measure on [default: test, or all images of other data that has no parts]
+    #[arg(long, value_enum)]
+    part: Option<PartName>,
+    /// Print a JSON object: loss, top1, top5, samples, of (which images), classes (name, support and, where there are images of the
+    /// class, precision, recall, f1), confusion (a row for each class, a column for each prediction) and skipped (the images
+    /// that cannot be read)
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -44,46 +51,29 @@ pub(crate) fn run(args: &EvalArgs) -> Result<()> {
     let device = devices::open()?;
     let trained = args.weights.load(&device)?;
     let known = &trained.card.classes;
-    let images = config::data_of_run(&args.data, &trained.path)?.resolve(trained.card.input).open()?;
-    let test = &images.splits.test;
-    if test.classes() != known.as_slice() {
-        let same = test.classes().len() <= known.len() && known.iter().all(|class| class.parse::<usize>().is_ok());
-        // Classes without names can only be counted.
-        if !same {
-            bail!("{}", classes_differ(test.classes(), known));
-        }
-    }
+    let data = config::data_of_run(&args.data, &trained.path, args.part)?;
+    let images = data.resolve(trained.card.input).open(Some(known))?;
+    let (test, which) = images.part(args.part);
     let feed = Feed::new(&device).batch(args.batch as usize).workers(images.workers).unreadable(images.unreadable);
-    let evaluation = evaluate(&*trained.model, test, &feed.normalize(trained.normalize))?;
+    let evaluation = evaluate(&*trained.model, test, &feed.normalize(trained.normalize));
+    let evaluation = evaluation.map_err(|error| with_advice(error.into()))?;
     devices::keep_pipelines(&device);
-    let mut names = test.classes().to_vec();
-    names.extend(known.iter().skip(names.len()).cloned());
     let mut out = io::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&in_json(&evaluation, &names))?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&in_json(&evaluation, &which, known))?)?;
     } else {
-        print(&mut out, &evaluation, &names)?;
+        print(&mut out, &evaluation, &which, known)?;
     }
     Ok(())
 }
 
-fn classes_differ(given: &[String], known: &[String]) -> String {
-    let listed = |names: &[String]| match names {
-        [] => "none".to_string(),
-        [first @ .., _] if names.len() > 6 => format!("{}, ... ({})", first[..5].join(", "), names.len()),
-        names => names.join(", "),
-    };
-    format!(
-        "the data's classes are {}, the weights know {}; pass data with the classes that they were trained on",
-        listed(given),
-        listed(known)
-    )
-}
-
-fn in_json(evaluation: &Evaluation, names: &[String]) -> Value {
+fn in_json(evaluation: &Evaluation, which: &str, names: &[String]) -> Value {
     let classes = names.iter().zip(evaluation.confusion.per_class()).map(|(name, class)| {
         let ClassMetrics { precision, recall, f1, support } = class;
-        json!({ "name": name, "precision": precision, "recall": recall, "f1": f1, "support": support })
+        match support {
+            0 => json!({ "name": name, "support": 0 }),
+            _ => json!({ "name": name, "precision": precision, "recall": recall, "f1": f1, "support": support }),
+        }
     });
     let rows = evaluation.confusion.counts().chunks(evaluation.confusion.classes().max(1));
     json!({
@@ -91,20 +81,23 @@ fn in_json(evaluation: &Evaluation, names: &[String]) -> Value {
         "top1": evaluation.top1,
         "top5": evaluation.top5,
         "samples": evaluation.samples,
+        "of": which,
         "classes": classes.collect::<Vec<_>>(),
         "confusion": rows.collect::<Vec<_>>(),
         "skipped": evaluation.skipped.iter().map(|skipped| skipped.reason.as_str()).collect::<Vec<_>>(),
     })
 }
 
-fn print(out: &mut dyn Write, evaluation: &Evaluation, names: &[String]) -> Result<()> {
+fn print(out: &mut dyn Write, evaluation: &Evaluation, which: &str, names: &[String]) -> Result<()> {
     let percent = |part: f64| format!("{:.2} %", 100.0 * part);
     let top5 = evaluation.top5.map_or(String::new(), |top5| format!(", top-5 {}", percent(top5)));
     let (top1, loss, samples) = (percent(evaluation.top1), evaluation.loss, evaluation.samples);
-    writeln!(out, "accuracy {top1}{top5}, loss {loss:.4}, on {samples} images\n")?;
+    writeln!(out, "accuracy {top1}{top5}, loss {loss:.4}, on {samples} images: {which}\n")?;
 
     let row = |name: &str, class: &ClassMetrics| {
-        let measures = [class.precision, class.recall, class.f1].map(percent);
+        // Of a class without images nothing was measured.
+        let measures = [class.precision, class.recall, class.f1];
+        let measures = measures.map(|part| if class.support == 0 { "-".to_string() } else { percent(part) });
         [name.to_string()].into_iter().chain(measures).chain([class.support.to_string()]).collect::<Vec<_>>()
     };
     let mut rows = vec![["class", "precision", "recall", "F1", "images"].map(String::from).to_vec()];

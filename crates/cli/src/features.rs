@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kiln_autograd::Tape;
 use kiln_data::{Dataset, ReadOptions, Unreadable, read_images};
 use kiln_gpu::Device;
@@ -12,17 +12,10 @@ use kiln_nn::TensorSource;
 use kiln_tensor::DType;
 use kiln_train::ToDevice;
 
-use crate::data::{self, DataArgs};
+use crate::data::{self, DataArgs, PartName, with_advice};
+use crate::train::config;
 use crate::weights::{Trained, WeightsArgs};
 use crate::{devices, npy, paths};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Part {
-    /// The training images
-    Train,
-    /// The test images
-    Test,
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -51,9 +44,9 @@ pub(crate) struct FeaturesArgs {
     /// The images: files, folders of them, or patterns such as 'photos/*.jpg'
     #[arg(value_name = "IMAGE", conflicts_with = "data", required_unless_present = "data")]
     images: Vec<String>,
-    /// Which part of the dataset
-    #[arg(long, value_enum, default_value_t = Part::Test, requires = "data")]
-    part: Part,
+    /// The part of the dataset [default: test, or all images of other data than the run's that has no parts]
+    #[arg(long, value_enum, requires = "data")]
+    part: Option<PartName>,
     /// Images that go through the network at once
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
@@ -94,14 +87,14 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<()> {
 /// The images, what is done about those that cannot be read, and whether they have labels.
 fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Dataset, Unreadable, bool)> {
     if args.data.data.is_some() {
-        let images = args.data.resolve(trained.card.input).open()?;
-        let part = if args.part == Part::Train { images.splits.train } else { images.splits.test };
-        return Ok((part, images.unreadable, true));
+        let data = config::data_of_run(&args.data, &trained.path, args.part)?;
+        let images = data.resolve(trained.card.input).open(None)?;
+        let (part, which) = images.part(args.part);
+        eprintln!("{} images: {which}", part.len());
+        return Ok((part.clone(), images.unreadable, true));
     }
     let found = paths::expand(&args.images)?;
-    if found.left_out > 0 {
-        eprintln!("{} files in these folders are not named as images and are left out", found.left_out);
-    }
+    found.notes.iter().for_each(|note| eprintln!("{note}"));
     let [channels, size, _] = trained.card.input;
     let options = ReadOptions::new(size);
     let options = if channels == 1 { options.grey() } else { options };
@@ -125,7 +118,7 @@ fn compute(
     let workers = args.data.workers.unwrap_or_else(data::workers);
     let mut batches = images.loader(args.batch as usize).workers(workers).unreadable(unreadable).epochs(1);
     for batch in batches.by_ref() {
-        let batch = batch?;
+        let batch = batch.map_err(|error| with_advice(error.into()))?;
         let tape = Tape::eval().capture(layer);
         let (pixels, _) = batch.to_normalized(device, &trained.normalize)?;
         trained.model.forward(&tape.constant(pixels))?;
@@ -152,7 +145,7 @@ fn compute(
         ("files".to_string(), files.into()),
     ]);
     if labelled {
-        features.about.insert("classes".to_string(), images.classes().into());
+        features.about.insert("classes".to_string(), images.classes().to_vec().into());
         features.labels = Some(labels);
     }
     Ok(features)

@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use anyhow::{Result, bail};
 use clap::Args;
 use kiln_autograd::Tape;
-use kiln_data::{Batch, Dataset, ReadOptions, Unreadable, read_images};
+use kiln_data::{Batch, Dataset, FoundImages, ReadOptions, Unreadable, read_images};
 use kiln_gpu::Device;
 use kiln_train::ToDevice;
 use serde::Serialize;
 
-use crate::paths::{self, Images};
 use crate::weights::{Trained, WeightsArgs};
-use crate::{data, devices, table};
+use crate::{data, devices, paths, table};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -67,10 +66,8 @@ struct Guess {
 }
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
-    let Images { files, left_out } = paths::expand(&args.images)?;
-    if left_out > 0 {
-        eprintln!("{left_out} files in these folders are not named as images and are left out");
-    }
+    let FoundImages { files, notes } = paths::expand(&args.images)?;
+    notes.iter().for_each(|note| eprintln!("{note}"));
     let device = devices::open()?;
     let trained = args.weights.load(&device)?;
     let images = dataset(&files, &trained)?;

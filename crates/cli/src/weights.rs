@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
+use kiln_data::Classes;
 use kiln_gpu::Device;
 use kiln_nn::{Init, Module, StateFile};
 use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights};
@@ -76,7 +77,7 @@ pub(crate) fn file_of(path: &Path) -> Result<PathBuf> {
 }
 
 /// Which model a file's weights are for, and what is known about them. A file that was not written by Kiln is normalised as the
-/// model's own entry says, and its classes have numbers for names.
+/// model's own entry says, and its classes have no names.
 pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Result<(&'static Model, ModelCard)> {
     let shown = path.display();
     let card = ModelCard::from_metadata(file.metadata()).with_context(|| shown.to_string())?;
@@ -93,13 +94,13 @@ pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Res
     let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
     let card = card.unwrap_or_else(|| ModelCard {
         model: description.name.to_string(),
-        classes: (0..outputs).map(|class| class.to_string()).collect(),
+        classes: Classes::numbered(outputs),
         input: description.input,
         mean: description.mean.to_vec(),
         std: description.std.to_vec(),
     });
     if outputs > 0 && card.classes.len() != outputs {
-        bail!("{shown}: names {} classes and has weights for {outputs}; save it again", card.classes.len());
+        bail!("{shown}: has {} classes and weights for {outputs}; save it again", card.classes.len());
     }
     Ok((description, card))
 }

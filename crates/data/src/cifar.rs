@@ -3,10 +3,11 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Splits};
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::splits::Splits;
 
 /// The bytes of an image.
 const IMAGE: usize = 3 * 32 * 32;
@@ -33,7 +34,7 @@ pub fn read_cifar10(dir: impl AsRef<Path>) -> Result<Splits> {
     let batches: Vec<String> = (1..=5).map(|batch| format!("data_batch_{batch}.bin")).collect();
     let batches: Vec<&str> = batches.iter().map(String::as_str).collect();
     let classes = CIFAR10.map(String::from);
-    Ok(Splits { train: part(dir, &batches, 1, &classes)?, test: part(dir, &["test_batch.bin"], 1, &classes)? })
+    Ok(Splits::new(part(dir, &batches, 1, &classes)?, part(dir, &["test_batch.bin"], 1, &classes)?))
 }
 
 /// Reads CIFAR-100 with its hundred fine labels: a folder with `train.bin`, `test.bin` and `fine_label_names.txt`.
@@ -52,7 +53,50 @@ pub fn read_cifar100(dir: impl AsRef<Path>) -> Result<Splits> {
     let names = bytes(dir, "fine_label_names.txt")?;
     let names = String::from_utf8_lossy(&names);
     let classes: Vec<String> = names.lines().map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect();
-    Ok(Splits { train: part(dir, &["train.bin"], 2, &classes)?, test: part(dir, &["test.bin"], 2, &classes)? })
+    Ok(Splits::new(part(dir, &["train.bin"], 2, &classes)?, part(dir, &["test.bin"], 2, &classes)?))
+}
+
+/// The folder of CIFAR-10's files: `dir`, or the one below it that the archive has.
+pub(crate) fn find_cifar10(dir: &Path) -> Result<Option<PathBuf>> {
+    find(
+        dir,
+        "cifar-10-batches-bin",
+        "data_batch_1.bin",
+        "cifar-10-batches-py",
+        &["data_batch_1"],
+        "cifar-10-binary.tar.gz",
+    )
+}
+
+/// The folder of CIFAR-100's files, likewise.
+pub(crate) fn find_cifar100(dir: &Path) -> Result<Option<PathBuf>> {
+    find(
+        dir,
+        "cifar-100-binary",
+        "train.bin",
+        "cifar-100-python",
+        &["train", "test", "meta"],
+        "cifar-100-binary.tar.gz",
+    )
+}
+
+/// Finds the file `binary` in `dir`, or in its folder `below`. Fails where there are only the files for Python.
+fn find(
+    dir: &Path,
+    below: &str,
+    binary: &str,
+    python_below: &str,
+    python: &[&str],
+    archive: &'static str,
+) -> Result<Option<PathBuf>> {
+    if let Some(found) = [dir.to_path_buf(), dir.join(below)].into_iter().find(|dir| dir.join(binary).is_file()) {
+        return Ok(Some(found));
+    }
+    let for_python = |dir: &&PathBuf| python.iter().all(|name| dir.join(name).is_file());
+    match [dir.to_path_buf(), dir.join(python_below)].iter().find(for_python) {
+        Some(found) => Err(Error::PythonCifar { folder: found.display().to_string(), file: archive }),
+        None => Ok(None),
+    }
 }
 
 /// The images of some files. Each has `labels` labels before it, of which the last counts.

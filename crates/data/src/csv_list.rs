@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use csv::StringRecord;
 
-use crate::dataset::Splits;
+use crate::classes::nfc;
 use crate::error::{Error, Result};
-use crate::files::ReadOptions;
+use crate::files::{PartFiles, ReadOptions};
+use crate::splits::{Part, Splits};
 
 /// The columns; the last may be missing.
 const COLUMNS: [&str; 3] = ["path", "label", "split"];
 
-/// Reads a CSV file with the columns `path` and `label`, named in its first line, and if there is one, `split` with `train` or
-/// `test` (or `val`). Without it a part of each class becomes the test set. Other columns are not looked at.
+/// Reads a CSV file with the columns `path` and `label`, named in its first line, and if there is one, `split` with the names of
+/// parts that [`Part::named`] knows: `train`, `val`, `test`. Without it some images of each class are held back for testing. Other
+/// columns are not looked at.
 ///
 /// Paths are relative to the CSV file's folder. Classes are the labels' texts in alphabetical order, or in the order of their
 /// numbers if all are whole numbers; they are the training part's. Images are decoded when they are needed.
@@ -29,7 +31,7 @@ const COLUMNS: [&str; 3] = ["path", "label", "split"];
 /// # Errors
 ///
 /// [`Error::Io`] and [`Error::NotAFile`] for the path, [`Error::Csv`] with the line that is not understood, [`Error::OneClass`],
-/// [`Error::UnknownClass`], [`Error::Transforms`] for a size that images cannot have, [`Error::Fraction`].
+/// [`Error::UnknownClass`], [`Error::ClassesDiffer`], [`Error::Transforms`] for a size that images cannot have, [`Error::Fraction`].
 pub fn read_csv(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits> {
     let path = path.as_ref();
     let file = path.display().to_string();
@@ -53,7 +55,7 @@ pub fn read_csv(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits>
         return Err(bad(1, format!("the columns are {given:?}; name them in the first line: path,label")));
     };
 
-    let (mut train, mut test) = (Vec::new(), Vec::new());
+    let mut rows: BTreeMap<Part, Vec<(PathBuf, String)>> = BTreeMap::new();
     for record in reader.records() {
         let record: StringRecord = record.map_err(unread)?;
         let line = record.position().map_or(0, csv::Position::line);
@@ -61,41 +63,30 @@ pub fn read_csv(path: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits>
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(bad(line, format!("the {name} is empty; give each image a path and a label"))),
         };
-        let sample = (folder.join(field(path_column, "path")?), field(label_column, "label")?.to_owned());
-        match split_column.map(|column| record.get(column).unwrap_or("")) {
-            None | Some("train") => train.push(sample),
-            Some("test" | "val") => test.push(sample),
-            Some(other) => return Err(bad(line, format!("the split is {other:?}; needs train, test or val"))),
-        }
+        let sample = (folder.join(field(path_column, "path")?), nfc(field(label_column, "label")?));
+        let part = match split_column.map(|column| record.get(column).unwrap_or("")) {
+            None => Part::Train,
+            Some(split) => Part::named(split)
+                .ok_or_else(|| bad(line, format!("the split is {split:?}; needs train, val or test")))?,
+        };
+        rows.entry(part).or_default().push(sample);
     }
-
-    let classes = classes(&train);
-    match classes.as_slice() {
-        [] => return Err(bad(1, "there are no training images below this line; add some".to_owned())),
-        [class] => return Err(Error::OneClass { what: file, class: class.clone() }),
-        _ => {}
+    if !rows.contains_key(&Part::Train) && !options.only_measures() {
+        return Err(bad(1, "there are no training images below this line; add some".to_owned()));
     }
-    let labels: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
-    let label = |samples: Vec<(PathBuf, String)>| {
-        let labelled = samples.into_iter().map(|(path, class)| match labels.get(class.as_str()) {
-            Some(&label) => Ok((path, label)),
-            None => Err(Error::UnknownClass { folder: file.clone(), class }),
-        });
-        options.dataset(labelled.collect::<Result<_>>()?, &classes)
-    };
-    match split_column {
-        Some(_) => Ok(Splits { train: label(train)?, test: label(test)? }),
-        None => options.split(&label(train)?),
+    // All samples are of parts that the file names: none are held back.
+    if split_column.is_some() && !rows.contains_key(&Part::Val) {
+        rows.entry(Part::Test).or_default();
     }
+    let parts = rows.into_iter().map(|(part, samples)| part_files(part, &file, samples)).collect();
+    options.assemble(&file, parts, Vec::new())
 }
 
-/// The labels' texts, each once.
-fn classes(samples: &[(PathBuf, String)]) -> Vec<String> {
+/// The files of a part, with the texts of their labels.
+fn part_files(part: Part, file: &str, samples: Vec<(PathBuf, String)>) -> PartFiles {
     let names: BTreeSet<&str> = samples.iter().map(|(_, class)| class.as_str()).collect();
-    let mut names: Vec<String> = names.into_iter().map(String::from).collect();
-    // "10" comes after "9" only as a number.
-    if names.iter().all(|name| name.parse::<u64>().is_ok()) {
-        names.sort_by_key(|name| name.parse::<u64>().ok());
-    }
-    names
+    let classes: Vec<String> = names.into_iter().map(String::from).collect();
+    let labels: BTreeMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+    let files = samples.into_iter().filter_map(|(path, class)| Some((path, *labels.get(class.as_str())?))).collect();
+    PartFiles { part, folder: file.to_owned(), classes, numbers: true, files }
 }

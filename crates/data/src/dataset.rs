@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::classes::Classes;
 use crate::color::Adjust;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -58,6 +59,15 @@ pub trait Source: Send + Sync {
     /// Whatever keeps the sample from being read; [`Error::source`] wraps errors of other kinds.
     fn read(&self, index: usize) -> Result<Image>;
 
+    /// Looks whether sample `index` can be read at all, as far as that takes no more than a look at its first bytes.
+    ///
+    /// # Errors
+    ///
+    /// What [`read`](Source::read) would return.
+    fn check(&self, _index: usize) -> Result<()> {
+        Ok(())
+    }
+
     /// What sample `index` is called in errors: its file, if it has one.
     fn name(&self, index: usize) -> String {
         format!("sample {index}")
@@ -75,16 +85,7 @@ pub struct Sample {
     pub adjust: Adjust,
 }
 
-/// The two parts that most sets come in.
-#[derive(Clone, Debug)]
-pub struct Splits {
-    /// The samples to learn from.
-    pub train: Dataset,
-    /// The samples to measure with.
-    pub test: Dataset,
-}
-
-/// `u8` images of one size, a label for each, and the names of the classes.
+/// `u8` images of one size, a label for each, and the classes.
 ///
 /// A clone is cheap and shares the samples.
 #[derive(Clone)]
@@ -99,7 +100,9 @@ pub struct Dataset {
     transforms: Arc<Transforms>,
     /// After the transforms.
     shape: [usize; 3],
-    classes: Arc<[String]>,
+    classes: Classes,
+    /// The label of each of the source's labels; `None`: the same.
+    relabelled: Option<Arc<[u32]>>,
 }
 
 impl fmt::Debug for Dataset {
@@ -107,7 +110,7 @@ impl fmt::Debug for Dataset {
         f.debug_struct("Dataset")
             .field("len", &self.len())
             .field("shape", &self.shape)
-            .field("classes", &self.classes)
+            .field("classes", &&*self.classes)
             .finish_non_exhaustive()
     }
 }
@@ -118,11 +121,7 @@ impl Dataset {
     /// # Errors
     ///
     /// [`Error::DatasetShape`] for a side of 0, [`Error::Label`] for a label without a class.
-    pub fn new(
-        source: impl Source + 'static,
-        shape: [usize; 3],
-        classes: impl IntoIterator<Item = impl Into<String>>,
-    ) -> Result<Dataset> {
+    pub fn new(source: impl Source + 'static, shape: [usize; 3], classes: impl Into<Classes>) -> Result<Dataset> {
         if pixels_of(&shape).is_none_or(|pixels| pixels == 0) {
             return Err(Error::DatasetShape { shape: shape.to_vec() });
         }
@@ -141,7 +140,7 @@ impl Dataset {
         source: impl Source + 'static,
         channels: usize,
         transforms: Transforms,
-        classes: impl IntoIterator<Item = impl Into<String>>,
+        classes: impl Into<Classes>,
     ) -> Result<Dataset> {
         Dataset::over(Arc::new(source), channels, None, classes, transforms)
     }
@@ -150,10 +149,10 @@ impl Dataset {
         source: Arc<dyn Source>,
         channels: usize,
         size: Option<[usize; 2]>,
-        classes: impl IntoIterator<Item = impl Into<String>>,
+        classes: impl Into<Classes>,
         transforms: Transforms,
     ) -> Result<Dataset> {
-        let classes: Arc<[String]> = classes.into_iter().map(Into::into).collect();
+        let classes = classes.into();
         for index in 0..source.len() {
             let label = source.label(index);
             if u64::from(label) >= classes.len() as u64 {
@@ -161,8 +160,16 @@ impl Dataset {
             }
         }
         let shape = [channels, 0, 0];
-        let untransformed =
-            Dataset { source, selection: None, channels, size, transforms: Arc::default(), shape, classes };
+        let untransformed = Dataset {
+            source,
+            selection: None,
+            channels,
+            size,
+            transforms: Arc::default(),
+            shape,
+            classes,
+            relabelled: None,
+        };
         untransformed.transforms(transforms)
     }
 
@@ -201,7 +208,7 @@ impl Dataset {
         images: Vec<u8>,
         shape: [usize; 4],
         labels: Vec<u32>,
-        classes: impl IntoIterator<Item = impl Into<String>>,
+        classes: impl Into<Classes>,
     ) -> Result<Dataset> {
         let [n, c, h, w] = shape;
         let needed = pixels_of(&shape).ok_or_else(|| Error::DatasetShape { shape: shape.to_vec() })?;
@@ -229,8 +236,8 @@ impl Dataset {
         self.shape
     }
 
-    /// The names of the classes, of label 0 first.
-    pub fn classes(&self) -> &[String] {
+    /// The classes, of label 0 first: a slice of their names, which also tells whether these are more than numbers.
+    pub fn classes(&self) -> &Classes {
         &self.classes
     }
 
@@ -258,7 +265,36 @@ impl Dataset {
     /// # Ok::<(), kiln_data::Error>(())
     /// ```
     pub fn labels(&self) -> impl Iterator<Item = u32> + '_ {
-        (0..self.len()).map(|index| self.source.label(self.in_source(index)))
+        (0..self.len()).map(|index| self.label(self.in_source(index)))
+    }
+
+    /// The label of a sample of the source.
+    fn label(&self, in_source: usize) -> u32 {
+        let label = self.source.label(in_source);
+        self.relabelled.as_ref().map_or(label, |labels| labels[label as usize])
+    }
+
+    /// The same samples with the labels of `known`, in which classes are found as [`Classes::among`] says. `known` may have more
+    /// classes than this dataset.
+    ///
+    /// ```
+    /// use kiln_data::{Classes, Dataset};
+    /// let data = Dataset::from_memory(vec![0, 9], [2, 1, 1, 1], vec![0, 1], ["dog", "cat"])?;
+    /// let data = data.match_classes(&Classes::from(["cat", "cow", "dog"]))?;
+    /// assert_eq!(data.labels().collect::<Vec<_>>(), [2, 0]);
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ClassesDiffer`] for classes that are not among them.
+    pub fn match_classes(&self, known: &Classes) -> Result<Dataset> {
+        let places = self.classes.among(known)?.labels;
+        let labels = match &self.relabelled {
+            Some(labels) => labels.iter().map(|&label| places[label as usize]).collect(),
+            None => places.into(),
+        };
+        Ok(Dataset { relabelled: Some(labels), classes: known.clone(), ..self.clone() })
     }
 
     /// Reads one sample. Of random transforms it is what the first epoch of an unshuffled loader gives.
@@ -428,7 +464,17 @@ impl Dataset {
         let mut random = SplitMix64::sample(seed, epoch, index as u64);
         let drawn = self.transforms.apply(image, &mut random, &|| self.source.name(index))?;
         drawn.image.write_planes(drawn.geometry.flips(), planes);
-        Ok((self.source.label(index), drawn.adjust))
+        Ok((self.label(index), drawn.adjust))
+    }
+
+    /// Whether sample `index`, which is below the length, looks readable: see [`Source::check`].
+    pub(crate) fn check(&self, index: usize) -> Result<()> {
+        self.source.check(self.in_source(index))
+    }
+
+    /// None of the samples.
+    pub(crate) fn none(&self) -> Dataset {
+        self.select(Vec::new())
     }
 
     fn select(&self, selection: Vec<usize>) -> Dataset {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::splits::Part;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -184,6 +186,17 @@ pub enum Error {
         message: String,
     },
 
+    /// Several samples that cannot be read were found before the first batch.
+    #[error("{count} of {samples} images cannot be read, the first because: {first}")]
+    Unreadable {
+        /// How many.
+        count: usize,
+        /// How many were looked at.
+        samples: usize,
+        /// Why the first cannot be read, with the name of its file.
+        first: String,
+    },
+
     /// Not one readable image was left in a whole epoch.
     #[error("loader: none of {samples} samples could be read, the last one because: {last}; check the dataset's files")]
     NothingReadable {
@@ -203,6 +216,42 @@ pub enum Error {
         folder: String,
     },
 
+    /// A set that is to be learned from has no training part.
+    #[error("{what}: has no training part; name the folder, or the split, of the training images train")]
+    NoTrainingPart {
+        /// The folder or file.
+        what: String,
+    },
+
+    /// Two folders are the same part.
+    #[error("{first} and {second} are both the {part} part; put them into one folder, or rename one")]
+    SeveralParts {
+        /// Which part.
+        part: Part,
+        /// One folder.
+        first: String,
+        /// The other.
+        second: String,
+    },
+
+    /// The names of two class folders are the same but for characters that are not Unicode.
+    #[error(
+        "{folder}: the name of this class is not Unicode, and another folder's is the same where it is; rename one"
+    )]
+    ClassName {
+        /// The class's folder.
+        folder: String,
+    },
+
+    /// Classes that are not among those that are known.
+    #[error("no class is named {unknown}; the known classes are {known}; rename the others, or leave them out")]
+    ClassesDiffer {
+        /// The classes that are not known, at most six of them by name.
+        unknown: String,
+        /// Those that are, likewise.
+        known: String,
+    },
+
     /// A set of a single class, which there is nothing to tell from.
     #[error("{what}: has only one class, {class:?}; pass at least two")]
     OneClass {
@@ -212,8 +261,8 @@ pub enum Error {
         class: String,
     },
 
-    /// A class folder without files.
-    #[error("{folder}: this class has no files; put images into its folder or remove it")]
+    /// A class folder without images.
+    #[error("{folder}: this class has no images; put some into its folder, or remove it")]
     EmptyClass {
         /// The class's folder.
         folder: String,
@@ -227,6 +276,7 @@ pub enum Error {
         /// The class.
         class: String,
     },
+
     /// A class that was asked for has no folder.
     #[error("{folder}: has no folder {class:?}; its classes are {known}")]
     MissingClass {
@@ -256,6 +306,29 @@ pub enum Error {
         folder: String,
         /// The file's name.
         name: String,
+    },
+
+    /// The files of CIFAR that are made for Python.
+    #[error(
+        "{folder}: holds CIFAR's files for Python, which are not read; fetch the binary version, {file}, from \
+         https://www.cs.toronto.edu/~kriz/cifar.html"
+    )]
+    PythonCifar {
+        /// The folder.
+        folder: String,
+        /// The archive to fetch.
+        file: &'static str,
+    },
+
+    /// A folder holds several sets.
+    #[error("{folder}: holds several sets, {first} and {second}; pass the path of one")]
+    SeveralSets {
+        /// The folder.
+        folder: String,
+        /// One set.
+        first: String,
+        /// Another.
+        second: String,
     },
 
     /// A CIFAR file that does not hold whole records.
@@ -462,6 +535,22 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it is about samples that cannot be read, which [`Unreadable::Skip`](crate::Unreadable::Skip) would leave out. An
+    /// [`Error::Io`] counts as such, as it is when batches are made; it may also be of a folder or a list.
+    pub fn is_unreadable_sample(&self) -> bool {
+        matches!(
+            self,
+            Error::Io { .. }
+                | Error::NotAFile { .. }
+                | Error::ImageFormat { .. }
+                | Error::ImageFileSize { .. }
+                | Error::ImageTooLarge { .. }
+                | Error::ImageTruncated { .. }
+                | Error::ImageDecode { .. }
+                | Error::Unreadable { .. }
+        )
+    }
+
     /// Wraps the error of a user's own [`Source`](crate::Source).
     ///
     /// ```

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use crate::dataset::{Dataset, Splits};
+use crate::classes::Classes;
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::idx::{self, Pair};
+use crate::splits::Splits;
 
 macro_rules! embedded {
     ($name:literal) => {
@@ -73,7 +75,7 @@ impl FashionMnist {
                 advice: "read another set than Fashion-MNIST with idx::read_folder",
             });
         }
-        Ok(FashionMnist { splits: idx::splits(train, test, &FashionMnist::CLASSES.map(String::from))? })
+        Ok(FashionMnist { splits: idx::splits(train, test, &Classes::from(FashionMnist::CLASSES))? })
     }
 
     /// The images to learn from.

@@ -3,112 +3,156 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Dataset, Splits};
+use crate::classes::nfc;
 use crate::error::{Error, Result};
-use crate::files::ReadOptions;
+use crate::files::{PartFiles, ReadOptions};
+use crate::splits::{Part, Splits};
+use crate::walk::{Listing, Notes, images_below};
 
-/// The training part, and the names that the test part may have, the first that is there.
-const TRAIN: &str = "train";
-const TEST: [&str; 4] = ["val", "valid", "validation", "test"];
-
-/// How deep folders within a class are followed.
-const MAX_DEPTH: usize = 16;
-
-/// What operating systems leave in folders of images.
-const LITTER: [&str; 2] = ["Thumbs.db", "desktop.ini"];
-
-/// Reads a folder that holds a folder of images for each class, or two such folders, `train` and `val` (or `valid`, `validation`,
-/// `test`, the first that is there). Without a test part, a part of each class becomes it.
+/// Reads a folder that holds a folder of images for each class, or parts that hold such folders: `train` with `val`, `test` or both,
+/// under the names that [`Part::named`] knows. Without another part, some images of each class are held back.
 ///
-/// Classes are the folders' names in alphabetical order (of their bytes), those of the training part. Every file in a class's
-/// folder, or below it, is a sample, whatever its name: what is no image is an error when it is read, or skipped
-/// ([`Loader::unreadable`](crate::Loader::unreadable)). Left out are only hidden files (`.` first) and `Thumbs.db` and
-/// `desktop.ini`. Images are decoded when they are needed.
+/// Classes are the names of the folders in alphabetical order (of their bytes), those of the training part. The images of a class
+/// are those in its folder and the folders below it, linked ones included: files with the name of an image, whatever they hold, and
+/// files that start as an image does. What cannot be read is an error when its turn comes, or skipped
+/// ([`Loader::unreadable`](crate::Loader::unreadable)); [`Loader::check`](crate::Loader::check) looks before. Hidden files and what
+/// systems leave (`Thumbs.db`, `__MACOSX` and the like) are passed over. All else that is left out is in [`Splits::notes`]. Images
+/// are decoded when they are needed.
+///
+/// A class may be called `train` or `test`: beside folders of other names, such folders are parts only where `train` holds folders.
 ///
 /// # Errors
 ///
-/// [`Error::NoClasses`], [`Error::OneClass`], [`Error::EmptyClass`], [`Error::UnknownClass`], [`Error::MissingClass`], [`Error::Io`] for a folder that cannot
-/// be listed, [`Error::Transforms`] for a size that images cannot have, [`Error::Fraction`].
+/// [`Error::NoClasses`], [`Error::OneClass`], [`Error::EmptyClass`], [`Error::UnknownClass`], [`Error::MissingClass`],
+/// [`Error::ClassName`], [`Error::SeveralParts`], [`Error::NoTrainingPart`], [`Error::ClassesDiffer`], [`Error::Io`] for a folder that
+/// cannot be listed, [`Error::Transforms`] for a size that images cannot have, [`Error::Fraction`].
 pub fn read_folder(dir: impl AsRef<Path>, options: &ReadOptions) -> Result<Splits> {
     let dir = dir.as_ref();
-    let train = dir.join(TRAIN);
-    if !train.is_dir() {
-        return options.split(&part(dir, None, options)?);
+    let mut notes = Notes::default();
+    let listing = Listing::of(dir, &mut notes)?;
+    let parts = match parts_of(dir, &listing, options, &mut notes)? {
+        Some(parts) => parts,
+        None => vec![(Part::Train, dir.to_path_buf(), listing)],
+    };
+    let files = parts.into_iter().map(|(part, dir, listing)| part_files(part, &dir, listing, options, &mut notes));
+    let files = files.collect::<Result<_>>()?;
+    options.assemble(&dir.display().to_string(), files, notes.into_texts())
+}
+
+type Parts = Vec<(Part, PathBuf, Listing)>;
+
+/// The parts that a folder's folders are, with what lies in them; `None` where they are classes.
+fn parts_of(dir: &Path, listing: &Listing, options: &ReadOptions, notes: &mut Notes) -> Result<Option<Parts>> {
+    let named = |(name, _): &&(String, PathBuf)| Part::named(name).is_some();
+    let (parts, others): (Vec<_>, Vec<_>) = listing.folders.iter().partition(named);
+    let is_class =
+        |name: &String| options.knows(&nfc(name)) || options.wanted().is_some_and(|wanted| wanted.contains(name));
+    if parts.is_empty() || parts.iter().any(|(name, _)| is_class(name)) {
+        return Ok(None);
     }
-    let train = part(&train, None, options)?;
-    match TEST.iter().map(|name| dir.join(name)).find(|path| path.is_dir()) {
-        Some(test) => Ok(Splits { test: part(&test, Some(train.classes()), options)?, train }),
-        None => options.split(&train),
+    // What lies in them is told when they are read.
+    let list = |folders: Vec<&(String, PathBuf)>| -> Result<Vec<(String, PathBuf, Listing)>> {
+        let list = |(name, path): &(String, PathBuf)| {
+            Ok((name.clone(), path.clone(), Listing::of(path, &mut Notes::default())?))
+        };
+        folders.into_iter().map(list).collect()
+    };
+    let (parts, mut others) = (list(parts)?, list(others)?);
+    others.retain(|(_, _, listing)| !listing.folders.is_empty() || !listing.images.is_empty());
+    if !others.is_empty() && !parts_beside_others(&parts, &others) {
+        return Ok(None);
+    }
+
+    let mut found = Parts::new();
+    for (name, path, listing) in parts {
+        let Some(part) = Part::named(&name) else { continue };
+        if let Some((_, other, _)) = found.iter().find(|(known, ..)| *known == part) {
+            let [first, second] = [other, &path].map(|path| path.display().to_string());
+            return Err(Error::SeveralParts { part, first, second });
+        }
+        if listing.folders.is_empty() && part != Part::Train {
+            let images = listing.images.len();
+            notes.add(format!("{}: left out, since its {images} images are not in class folders", path.display()));
+        } else {
+            found.push((part, path, listing));
+        }
+    }
+    for (_, path, _) in others {
+        notes.add(format!("{}: left out, since its name is of no part (train, val or test)", path.display()));
+    }
+    notes_of_loose_images(dir, listing, notes);
+    Ok(Some(found))
+}
+
+/// Whether folders that are called like parts are parts, with other folders beside them. The folder of a class holds images.
+fn parts_beside_others(parts: &[(String, PathBuf, Listing)], others: &[(String, PathBuf, Listing)]) -> bool {
+    let is_train = |(name, ..): &&(String, PathBuf, Listing)| Part::named(name) == Some(Part::Train);
+    // A picture or two may lie beside the folders of classes.
+    let holds_classes = |listing: &Listing| listing.folders.len() > listing.images.len();
+    let Some((_, _, train)) = parts.iter().find(is_train) else { return false };
+    // Of classes that are folders of folders, one may be called train: nothing in it is called as in the others.
+    let shares =
+        |other: &Listing| other.folders.iter().any(|(name, _)| train.folders.iter().any(|(own, _)| own == name));
+    let other_parts = parts.iter().any(|(_, _, listing)| !std::ptr::eq(listing, train) && holds_classes(listing));
+    holds_classes(train) && (other_parts || others.iter().all(|(_, _, other)| !holds_classes(other) || shares(other)))
+}
+
+fn notes_of_loose_images(dir: &Path, listing: &Listing, notes: &mut Notes) {
+    if let (Some(first), count) = (listing.images.first(), listing.images.len()) {
+        let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+        let dir = dir.display();
+        notes.add(format!("left out, since they lie in {dir} beside its folders: {}{more}", first.display()));
     }
 }
 
-/// One part: its own classes, or a part of those that are known.
-fn part(dir: &Path, known: Option<&[String]>, options: &ReadOptions) -> Result<Dataset> {
-    let folder = || dir.display().to_string();
-    let mut folders = BTreeMap::new();
-    for (name, path) in list(dir)? {
-        if path.is_dir() {
-            folders.insert(name, path);
+/// The files of a part that lies in a folder.
+fn part_files(part: Part, dir: &Path, listing: Listing, options: &ReadOptions, notes: &mut Notes) -> Result<PartFiles> {
+    let folder = dir.display().to_string();
+    if listing.folders.is_empty() {
+        return Err(Error::NoClasses { folder });
+    }
+    notes_of_loose_images(dir, &listing, notes);
+    // The same name in two normal forms is one class.
+    let mut folders: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for (name, path) in listing.folders {
+        let readable = path.file_name().is_some_and(|name| name.to_str().is_some());
+        let paths = folders.entry(nfc(&name)).or_default();
+        // What replaces unreadable characters may be the same in two names.
+        if !readable && !paths.is_empty() {
+            return Err(Error::ClassName { folder: path.display().to_string() });
         }
+        paths.push(path);
     }
     if let Some(wanted) = options.wanted() {
-        if let Some(class) = wanted.iter().find(|class| !folders.contains_key(*class)) {
+        if let Some(class) = wanted.iter().find(|class| part == Part::Train && !folders.contains_key(*class)) {
             let known = folders.keys().cloned().collect::<Vec<_>>().join(", ");
-            return Err(Error::MissingClass { folder: folder(), class: class.clone(), known });
+            return Err(Error::MissingClass { folder, class: class.clone(), known });
         }
         folders.retain(|name, _| wanted.contains(name));
     }
-    let classes: Vec<String> = match known {
-        Some(classes) => classes.to_vec(),
-        None => folders.keys().cloned().collect(),
-    };
-    match classes.as_slice() {
-        [] => return Err(Error::NoClasses { folder: folder() }),
-        [class] => return Err(Error::OneClass { what: folder(), class: class.clone() }),
-        _ => {}
+    if part == Part::Train
+        && !options.only_measures()
+        && let (Some(class), 1) = (folders.keys().next(), folders.len())
+    {
+        return Err(Error::OneClass { what: folder, class: class.clone() });
     }
-    let mut files = Vec::new();
-    for (class, path) in &folders {
-        let label = classes.binary_search(class);
-        let label = label.map_err(|_| Error::UnknownClass { folder: folder(), class: class.clone() })?;
+    let (mut classes, mut files) = (Vec::new(), Vec::new());
+    for (label, (class, paths)) in (0..).zip(folders) {
         let before = files.len();
-        collect(path, label as u32, 0, &mut files)?;
-        if files.len() == before {
-            return Err(Error::EmptyClass { folder: path.display().to_string() });
+        for path in &paths {
+            files.extend(images_below(path, notes)?.into_iter().map(|file| (file, label)));
         }
+        if files.len() == before {
+            let path = paths.first().map_or_else(String::new, |path| path.display().to_string());
+            if part == Part::Train && !options.only_measures() {
+                return Err(Error::EmptyClass { folder: path });
+            }
+            notes.add(format!("{path}: holds no images"));
+        }
+        classes.push(class);
     }
     if files.is_empty() {
-        return Err(Error::NoClasses { folder: folder() });
+        return Err(Error::NoClasses { folder });
     }
-    options.dataset(files, &classes)
-}
-
-/// All files in a folder and below it, in the order of their names.
-fn collect(dir: &Path, label: u32, depth: usize, files: &mut Vec<(PathBuf, u32)>) -> Result<()> {
-    for (_, path) in list(dir)? {
-        // A link to a folder may lead back up.
-        if path.is_dir() {
-            if depth < MAX_DEPTH && !path.is_symlink() {
-                collect(&path, label, depth + 1, files)?;
-            }
-        } else {
-            files.push((path, label));
-        }
-    }
-    Ok(())
-}
-
-/// What a folder holds, in the order of the names; neither hidden files nor litter.
-fn list(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let failed = |source| Error::Io { file: dir.display().to_string(), source };
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && !LITTER.contains(&name.as_str()) {
-            entries.push((name, entry.path()));
-        }
-    }
-    entries.sort();
-    Ok(entries)
+    Ok(PartFiles { part, folder, classes, numbers: false, files })
 }

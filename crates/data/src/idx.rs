@@ -11,18 +11,23 @@
 use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::dataset::{Dataset, Splits};
+use crate::classes::Classes;
+use crate::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::splits::Splits;
 
 /// The largest height or width of an image, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
 
 /// The most bytes that the elements of one file may take, decompressed: 4 GiB.
 pub const MAX_BYTES: u64 = 4 << 30;
+
+const TRAIN_IMAGES: &str = "train-images-idx3-ubyte";
+const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 
 /// The images of an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +115,8 @@ pub fn labels_from_bytes(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 /// Reads a folder with the four files of a set: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
 /// `t10k-images-idx3-ubyte` and `t10k-labels-idx1-ubyte`, each plain or with `.gz` (the plain one first).
 ///
-/// The classes are named by their numbers, from "0" to the largest label in either part.
+/// They may also lie where torchvision puts them below the folder: in `raw`, `MNIST/raw` and the like. The classes have no names, only
+/// numbers, from 0 to the largest label in either part.
 ///
 /// ```no_run
 /// let data = kiln_data::idx::read_folder("mnist")?;
@@ -120,12 +126,12 @@ pub fn labels_from_bytes(name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// [`Error::MissingFile`] if a file is not there, [`Error::IdxCounts`] if images and labels do not match,
+/// [`Error::MissingFile`] if a file is not there, [`Error::SeveralSets`] if there are two sets, [`Error::IdxCounts`] if images and labels do not match,
 /// [`Error::ImageShape`] if the test images are of another size than the training images, and what [`read_images`] returns.
 pub fn read_folder(dir: impl AsRef<Path>) -> Result<Splits> {
     let (train, test) = read_pairs(dir.as_ref())?;
     let largest = train.labels.iter().chain(&test.labels).max();
-    let classes: Vec<String> = (0..largest.map_or(0, |&label| u32::from(label) + 1)).map(|i| i.to_string()).collect();
+    let classes = Classes::numbered(largest.map_or(0, |&label| usize::from(label) + 1));
     splits(train, test, &classes)
 }
 
@@ -138,11 +144,29 @@ pub(crate) struct Pair {
 
 /// The training and the test files of a folder.
 pub(crate) fn read_pairs(dir: &Path) -> Result<(Pair, Pair)> {
+    let found = find(dir)?;
+    let dir = found.as_deref().unwrap_or(dir);
     let read = |images, labels| pair(open_in(dir, images)?, open_in(dir, labels)?);
-    Ok((
-        read("train-images-idx3-ubyte", "train-labels-idx1-ubyte")?,
-        read("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?,
-    ))
+    Ok((read(TRAIN_IMAGES, TRAIN_LABELS)?, read("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")?))
+}
+
+/// The folder with the files of a set: `dir`, or one below it where torchvision puts them.
+pub(crate) fn find(dir: &Path) -> Result<Option<PathBuf>> {
+    let has = |dir: &PathBuf, name: &str| dir.join(name).is_file() || dir.join(format!("{name}.gz")).is_file();
+    let holds_set = |dir: &PathBuf| has(dir, TRAIN_IMAGES) && has(dir, TRAIN_LABELS);
+    let own = [dir.to_path_buf(), dir.join("raw")];
+    if let Some(found) = own.iter().find(|dir| has(dir, TRAIN_IMAGES)) {
+        return Ok(Some(found.clone()));
+    }
+    let mut below =
+        ["MNIST", "FashionMNIST", "KMNIST"].map(|set| dir.join(set).join("raw")).into_iter().filter(holds_set);
+    match (below.next(), below.next()) {
+        (Some(first), Some(second)) => {
+            let [folder, first, second] = [dir, &first, &second].map(|dir| dir.display().to_string());
+            Err(Error::SeveralSets { folder, first, second })
+        }
+        (found, _) => Ok(found),
+    }
 }
 
 /// Images and labels that are in memory, each with its name.
@@ -166,7 +190,7 @@ fn pair<S: BufRead + Seek, T: BufRead + Seek>(mut images: Input<S>, mut labels: 
 }
 
 /// Datasets of both parts, with these classes.
-pub(crate) fn splits(train: Pair, test: Pair, classes: &[String]) -> Result<Splits> {
+pub(crate) fn splits(train: Pair, test: Pair, classes: &Classes) -> Result<Splits> {
     let size = |pair: &Pair| (pair.images.height, pair.images.width);
     let (train_size, test_size) = (size(&train), size(&test));
     if train_size != test_size {
@@ -182,7 +206,7 @@ pub(crate) fn splits(train: Pair, test: Pair, classes: &[String]) -> Result<Spli
         let labels = pair.labels.into_iter().map(u32::from).collect();
         Dataset::from_memory(pair.images.pixels, shape, labels, classes)
     };
-    Ok(Splits { train: dataset(train)?, test: dataset(test)? })
+    Ok(Splits::new(dataset(train)?, dataset(test)?))
 }
 
 /// What a file of images and a file of labels differ in.

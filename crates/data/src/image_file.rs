@@ -19,6 +19,9 @@ pub const MAX_IMAGE_BYTES: u64 = 256 << 20;
 /// The largest width or height that an image is resized to, in pixels.
 pub const MAX_OUTPUT_SIDE: usize = 4_096;
 
+/// How many bytes tell a format.
+const START: usize = 16;
+
 /// The formats for errors.
 const FORMATS: &str = "PNG, JPEG, GIF, BMP, WebP, PNM or TIFF";
 
@@ -49,16 +52,20 @@ impl ImageFile {
     pub fn open(path: impl AsRef<Path>) -> Result<ImageFile> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let failed = |source| Error::Io { file: name.clone(), source };
-        // Asked before opening: opening a pipe that nobody writes to would wait.
-        let metadata = std::fs::metadata(path).map_err(failed)?;
-        if !metadata.is_file() {
-            return Err(Error::NotAFile { file: name });
-        }
-        check_file_size(&name, metadata.len())?;
-        let mut bytes = Vec::new();
-        File::open(path).map_err(failed)?.take(MAX_IMAGE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read_start(path, &name, MAX_IMAGE_BYTES + 1)?;
         ImageFile::from_bytes(&name, &bytes)
+    }
+
+    /// Whether a file is there, may be read, is not too large and starts as an image does. Nothing is decoded: it may be damaged
+    /// further on.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](ImageFile::open), for what shows in the first bytes.
+    pub(crate) fn check(path: &Path) -> Result<()> {
+        let name = path.display().to_string();
+        let start = read_start(path, &name, START as u64)?;
+        known_format(&name, &start).map(drop)
     }
 
     /// Decodes a file that is in memory; `name` stands for it in errors.
@@ -78,13 +85,7 @@ impl ImageFile {
     /// [`MAX_IMAGE_BYTES`], [`Error::ImageTruncated`] and [`Error::ImageDecode`] for a damaged file.
     pub fn from_bytes(name: &str, bytes: &[u8]) -> Result<ImageFile> {
         check_file_size(name, bytes.len() as u64)?;
-        let kind = image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled);
-        let unknown = || Error::ImageFormat {
-            file: name.to_owned(),
-            start: bytes[..bytes.len().min(16)].escape_ascii().to_string(),
-            formats: FORMATS,
-        };
-        let kind = kind.ok_or_else(unknown)?;
+        let kind = known_format(name, bytes)?;
         let format = format_name(kind);
         if kind == ImageFormat::Jpeg && jpeg_is_cut_off(bytes) {
             return Err(Error::ImageTruncated { file: name.to_owned(), format });
@@ -186,6 +187,34 @@ impl ImageFile {
             image::Luma([((19_595 * r + 38_470 * g + 7_471 * b + (1 << 15)) >> 16) as u8])
         })
     }
+}
+
+/// The first bytes of a file, at most so many.
+fn read_start(path: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
+    let failed = |source| Error::Io { file: name.to_owned(), source };
+    // Asked before opening: opening a pipe that nobody writes to would wait.
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(Error::NotAFile { file: name.to_owned() });
+    }
+    check_file_size(name, metadata.len())?;
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(most).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The format that a file's first bytes tell.
+fn known_format(name: &str, bytes: &[u8]) -> Result<ImageFormat> {
+    image::guess_format(bytes).ok().filter(ImageFormat::reading_enabled).ok_or_else(|| Error::ImageFormat {
+        file: name.to_owned(),
+        start: bytes[..bytes.len().min(START)].escape_ascii().to_string(),
+        formats: FORMATS,
+    })
+}
+
+/// Whether a file that starts with these bytes is an image of a format that is read.
+pub(crate) fn is_image_start(bytes: &[u8]) -> bool {
+    known_format("", bytes).is_ok()
 }
 
 fn check_file_size(name: &str, given: u64) -> Result<()> {

@@ -4,6 +4,7 @@
 //! - [`idx`]: IDX files, plain or gzipped, read as untrusted input.
 //! - [`read_folder`], [`read_csv`]: image files of any size in a folder for each class, or named by a list. [`read_cifar10`] and
 //!   [`read_cifar100`]: CIFAR's binary files. [`read`]: whichever of them a path is. [`read_images`]: files without labels.
+//! - [`Splits`]: the parts of a set; [`Classes`]: its classes, and how those of two sets are matched.
 //! - [`Dataset`]: `u8` images of one size with their labels, from memory or from any [`Source`].
 //! - [`Transforms`]: crops, flips and changes of colour. Geometry is done here, in `u8`; arithmetic on pixels is left to a GPU, as
 //!   numbers for each image ([`Adjust`], [`Mix`]).
@@ -25,6 +26,7 @@
 //! ```
 
 mod cifar;
+mod classes;
 mod color;
 mod csv_list;
 mod dataset;
@@ -39,14 +41,17 @@ mod image_file;
 mod loader;
 mod mix;
 mod random;
+mod splits;
 mod stats;
 mod target;
 mod transform;
+mod walk;
 
 pub use cifar::{read_cifar10, read_cifar100};
+pub use classes::{ClassMatch, Classes};
 pub use color::{Adjust, ColorJitter};
 pub use csv_list::read_csv;
-pub use dataset::{Dataset, Sample, Source, Splits};
+pub use dataset::{Dataset, Sample, Source};
 pub use error::{Error, Result};
 pub use fashion_mnist::FashionMnist;
 pub use files::{ReadOptions, read, read_images};
@@ -56,6 +61,8 @@ pub use image::Image;
 pub use image_file::{ImageFile, MAX_IMAGE_BYTES, MAX_IMAGE_SIDE, MAX_OUTPUT_SIDE};
 pub use loader::{Batch, Batches, Loader, Skipped, Unreadable};
 pub use mix::Mix;
+pub use splits::{Part, Splits};
 pub use stats::ChannelStats;
 pub use target::{LabeledBox, Mask, Target};
 pub use transform::Transforms;
+pub use walk::{FoundImages, find_images};

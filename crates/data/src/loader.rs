@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -10,6 +11,9 @@ use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::mix::{Mix, Mixing};
 use crate::random::SplitMix64;
+
+/// How many samples a thread looks at before it asks for more.
+const CHECKED_AT_ONCE: usize = 64;
 
 /// Some samples side by side.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +147,68 @@ impl Loader {
     pub fn cutmix(mut self, alpha: f64) -> Loader {
         self.mixing.cutmix = Some(alpha);
         self
+    }
+
+    /// Looks at every sample on the loader's threads, without decoding any: whether its file is there and starts as an image does. So
+    /// most of what would end an epoch, or a run, shows before the first batch. What is damaged further on does not show.
+    ///
+    /// Returns the samples that would be left out: see [`Unreadable::Skip`].
+    ///
+    /// ```
+    /// let data = kiln_data::FashionMnist::embedded()?;
+    /// assert!(data.train().loader(64).check()?.is_empty());
+    /// # Ok::<(), kiln_data::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// With [`Unreadable::Fail`] the error of the sample that cannot be read, or [`Error::Unreadable`] for several; otherwise
+    /// [`Error::NothingReadable`] if no sample is left.
+    pub fn check(&self) -> Result<Vec<Skipped>> {
+        let (data, samples) = (&self.dataset, self.dataset.len());
+        let next = AtomicUsize::new(0);
+        let look = || {
+            let mut failed = Vec::new();
+            loop {
+                let start = next.fetch_add(CHECKED_AT_ONCE, Ordering::Relaxed);
+                if start >= samples {
+                    return failed;
+                }
+                let looked = (start..samples.min(start + CHECKED_AT_ONCE)).map(|sample| (sample, data.check(sample)));
+                failed.extend(looked.filter_map(|(sample, looked)| Some((sample, looked.err()?))));
+            }
+        };
+        let others = self.workers.min(samples.div_ceil(CHECKED_AT_ONCE)).saturating_sub(1);
+        let mut failed = thread::scope(|scope| {
+            // Where the system starts no more threads, those that there are do all.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, look).ok();
+            let others: Vec<_> = (0..others).filter_map(spawn).collect();
+            let mut failed = look();
+            for other in others {
+                match other.join() {
+                    Ok(more) => failed.extend(more),
+                    Err(panic) => panic::resume_unwind(panic),
+                }
+            }
+            failed
+        });
+        failed.sort_by_key(|(sample, _)| *sample);
+        if self.unreadable == Unreadable::Fail && failed.len() == 1 {
+            return failed.pop().map_or(Ok(Vec::new()), |(_, error)| Err(error));
+        }
+        let count = failed.len();
+        let mut skipped = failed.into_iter().map(|(sample, error)| Skipped { sample, reason: error.to_string() });
+        match self.unreadable {
+            Unreadable::Fail if count > 0 => {
+                let first = skipped.next().map(|skipped| skipped.reason).unwrap_or_default();
+                Err(Error::Unreadable { count, samples, first })
+            }
+            Unreadable::Skip if count > 0 && count == samples => {
+                let last = skipped.last().map(|skipped| skipped.reason).unwrap_or_default();
+                Err(Error::NothingReadable { samples, last })
+            }
+            _ => Ok(skipped.collect()),
+        }
     }
 
     /// The number of batches in an epoch; 0 for an empty dataset.

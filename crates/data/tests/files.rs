@@ -46,7 +46,7 @@ fn a_folder_of_class_folders_is_split() {
     write_classes(dir.path(), &["cat", "dog", "owl"], 10);
     let data = read_folder(dir.path(), &options()).unwrap();
     assert_eq!((data.train.len(), data.test.len(), data.train.shape()), (24, 6, [3, 8, 8]));
-    assert_eq!(data.train.classes(), ["cat", "dog", "owl"]);
+    assert_eq!(data.train.classes()[..], ["cat", "dog", "owl"]);
     assert_eq!(labels(&data.test), [0, 0, 1, 1, 2, 2]);
     let sample = data.train.get(23).unwrap();
     assert_eq!((sample.label, sample.image[0], sample.image[128]), (2, 80, 9));
@@ -87,7 +87,7 @@ fn files_have_names_and_a_class_may_be_cut() {
     let paths =
         [dir.path().join("dog").join("1.png"), dir.path().join("none.png"), dir.path().join("cat").join("3.png")];
     let images = read_images(&paths, &options().grey()).unwrap();
-    assert_eq!((images.shape(), labels(&images), images.classes()), ([1, 8, 8], vec![0; 3], &[String::new()][..]));
+    assert_eq!((images.shape(), labels(&images), &images.classes()[..]), ([1, 8, 8], vec![0; 3], &[String::new()][..]));
     let loader = images.loader(2).unreadable(Unreadable::Skip);
     let mut batches = loader.epoch(0);
     assert_eq!(batches.by_ref().map(|batch| batch.unwrap().labels.len()).sum::<usize>(), 2);
@@ -102,7 +102,7 @@ fn classes_that_are_not_wanted_are_left_out() {
     write_classes(dir.path(), &["cat", "dog", "owl"], 4);
     fs::create_dir(dir.path().join("empty")).unwrap();
     let data = read_folder(dir.path(), &options().classes(["owl", "cat"])).unwrap();
-    assert_eq!((data.train.classes(), data.train.len()), (&["cat".to_string(), "owl".to_string()][..], 6));
+    assert_eq!((&data.train.classes()[..], data.train.len()), (&["cat".to_string(), "owl".to_string()][..], 6));
     assert_eq!(labels(&data.test), [0, 1]);
     assert_eq!(
         message(read_folder(dir.path(), &options().classes(["owl", "bat"]))),
@@ -119,7 +119,7 @@ fn parts_that_are_there_are_taken() {
         write_classes(&dir.path().join(test), &["dog", "owl"], 2);
         let data = read(dir.path(), &options()).unwrap();
         assert_eq!((data.train.len(), labels(&data.test)), (9, vec![1, 1, 2, 2]));
-        assert_eq!(data.test.classes(), ["cat", "dog", "owl"]);
+        assert_eq!(data.test.classes()[..], ["cat", "dog", "owl"]);
     }
     let dir = tempfile::tempdir().unwrap();
     write_classes(&dir.path().join("train"), &["cat", "dog"], 5);
@@ -136,7 +136,7 @@ fn names_may_be_in_any_script_and_folders_within_classes() {
     fs::write(dir.path().join("Äpfel/.DS_Store"), "litter").unwrap();
     fs::write(dir.path().join("Äpfel/Thumbs.db"), "litter").unwrap();
     let data = read_folder(dir.path(), &options().test_fraction(0.0)).unwrap();
-    assert_eq!(data.train.classes(), ["Äpfel", "りんご", "🍎 red"]);
+    assert_eq!(data.train.classes()[..], ["Äpfel", "りんご", "🍎 red"]);
     assert_eq!(labels(&data.train), [0, 0, 1, 1, 1, 2, 2]);
     for batch in data.train.loader(3).workers(2).epochs(1) {
         batch.unwrap();
@@ -162,7 +162,7 @@ fn folders_without_what_a_set_needs_are_named() {
     fs::create_dir(dir.path().join("dog")).unwrap();
     assert_eq!(
         message(read_folder(dir.path(), &options())),
-        format!("{folder}/dog: this class has no files; put images into its folder or remove it")
+        format!("{folder}/dog: this class has no images; put some into its folder, or remove it")
     );
     let absent = dir.path().join("absent");
     assert!(message(read_folder(&absent, &options())).starts_with(&format!("{folder}/absent: cannot be read: ")));
@@ -230,7 +230,7 @@ fn a_list_of_paths_and_labels_is_read() {
     // A byte order mark, columns in another order, quotes, another column.
     let text = "\u{feff}Label,note,Path\ndog,x,a/0.png\n\"cat, small\",,\"a/1.png\"\n dog , y , b/2.png\r\n\"cat, small\",,b/3.png\n";
     let data = csv(dir.path(), text).unwrap();
-    assert_eq!(data.train.classes(), ["cat, small", "dog"]);
+    assert_eq!(data.train.classes()[..], ["cat, small", "dog"]);
     // Two of each class: one of each for either part.
     let sorted =
         |data: &Dataset| data.labels().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>();
@@ -240,8 +240,8 @@ fn a_list_of_paths_and_labels_is_read() {
     // Numbers are ordered as such.
     let data = csv(dir.path(), "path,label,split\na/0.png,10,train\na/1.png,9,train\nb/0.png,10,val\nb/1.png,9,test\n");
     let data = data.unwrap();
-    assert_eq!(data.train.classes(), ["9", "10"]);
-    assert_eq!((labels(&data.train), labels(&data.test)), (vec![1, 0], vec![1, 0]));
+    assert_eq!(data.train.classes()[..], ["9", "10"]);
+    assert_eq!((labels(&data.train), labels(&data.test)), (vec![1, 0], vec![0]));
     assert_eq!(read(dir.path().join("list.csv"), &options()).unwrap().train.len(), 2);
 }
 
@@ -271,7 +271,7 @@ fn lists_that_are_not_understood_are_named() {
         ),
         (
             "path,label,split\na.png,cat,holdout\n",
-            format!("{file}, line 2: the split is \"holdout\"; needs train, test or val"),
+            format!("{file}, line 2: the split is \"holdout\"; needs train, val or test"),
         ),
         (
             "path,label,split\na.png,cat,train\nb.png,dog,train\nc.png,emu,test\n",

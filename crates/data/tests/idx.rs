@@ -188,7 +188,7 @@ fn a_folder_is_read_whether_its_files_are_plain_or_gzipped() {
     let data = idx::read_folder(dir.path()).unwrap();
     assert_eq!((data.train.len(), data.test.len()), (3, 1));
     assert_eq!(data.train.shape(), [1, 2, 4]);
-    assert_eq!(data.train.classes(), ["0", "1", "2", "3", "4"]);
+    assert_eq!(data.train.classes()[..], ["0", "1", "2", "3", "4"]);
     assert_eq!(data.test.classes(), data.train.classes());
     assert_eq!(data.train.get(1).unwrap().image, images(3, 2, 4)[24..32]);
     assert_eq!(data.train.labels().collect::<Vec<_>>(), [0, 2, 1]);
@@ -269,7 +269,7 @@ fn the_embedded_part_is_balanced_and_small() {
     let data = FashionMnist::embedded().unwrap();
     for (part, len, each) in [(data.train(), 10_000, 1_000), (data.test(), 2_000, 200)] {
         assert_eq!((part.len(), part.shape()), (len, [1, 28, 28]));
-        assert_eq!(part.classes(), FashionMnist::CLASSES);
+        assert_eq!(part.classes()[..], FashionMnist::CLASSES);
         for label in 0..10 {
             assert_eq!(part.labels().filter(|&given| given == label).count(), each);
         }

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use kiln_data::Classes;
+
 use crate::error::{Error, Result};
 
 /// What has to be known beside the weights to use a classifier. Kept as text in the weights file, under the keys `model`,
-/// `classes`, `input`, `mean` and `std`; all but the first are JSON lists.
+/// `classes`, `input`, `mean` and `std`; all but the first are JSON lists. Of classes without names `classes` has the number.
 ///
 /// ```
 /// use kiln_train::ModelCard;
 /// let card = ModelCard {
 ///     model: "lenet5".to_string(),
-///     classes: vec!["cat".to_string(), "dog".to_string()],
+///     classes: ["cat", "dog"].into(),
 ///     input: [1, 28, 28],
 ///     mean: vec![0.5],
 ///     std: vec![0.25],
@@ -24,8 +26,8 @@ use crate::error::{Error, Result};
 pub struct ModelCard {
     /// The name of the model.
     pub model: String,
-    /// The names of the classes, of label 0 first.
-    pub classes: Vec<String>,
+    /// The classes, of label 0 first.
+    pub classes: Classes,
     /// The shape `[c, h, w]` of the images that it was trained with.
     pub input: [usize; 3],
     /// The mean of each channel that images are normalised with, of pixels scaled to 0..1.
@@ -34,14 +36,20 @@ pub struct ModelCard {
     pub std: Vec<f32>,
 }
 
+/// The most classes without names.
+const MOST_CLASSES: usize = 1 << 24;
+
 impl ModelCard {
     /// As text for a weights file.
     pub fn to_metadata(&self) -> BTreeMap<String, String> {
         let list = |values: &[f32]| format!("[{}]", values.iter().map(f32::to_string).collect::<Vec<_>>().join(","));
-        let classes: Vec<serde_json::Value> = self.classes.iter().map(|name| name.as_str().into()).collect();
+        let classes = match self.classes.are_named() {
+            true => self.classes.to_vec().into(),
+            false => serde_json::Value::from(self.classes.len()),
+        };
         BTreeMap::from([
             ("model".to_string(), self.model.clone()),
-            ("classes".to_string(), serde_json::Value::from(classes).to_string()),
+            ("classes".to_string(), classes.to_string()),
             ("input".to_string(), format!("{:?}", self.input)),
             ("mean".to_string(), list(&self.mean)),
             ("std".to_string(), list(&self.std)),
@@ -64,11 +72,14 @@ impl ModelCard {
             })
         };
         let given = text("classes");
-        let classes: Vec<String> = serde_json::from_str(&given).map_err(|_| Error::Card {
-            what: "classes",
-            given,
-            needed: "a JSON list of names",
-        })?;
+        // More than any network has, and few enough to be named by numbers.
+        let count = given.parse().ok().filter(|count| *count <= MOST_CLASSES);
+        let classes = match count.map(Classes::numbered) {
+            Some(classes) => classes,
+            None => serde_json::from_str::<Vec<String>>(&given)
+                .map_err(|_| Error::Card { what: "classes", given, needed: "a JSON list of names, or a number" })?
+                .into(),
+        };
         let given = text("input");
         let input = serde_json::from_str(&given).map_err(|_| Error::Card {
             what: "input",

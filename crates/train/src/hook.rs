@@ -1,7 +1,7 @@
 //! Hooks: what follows a run, and what may end it.
 
 use kiln_autograd::Gradients;
-use kiln_data::Skipped;
+use kiln_data::{Part, Skipped};
 use kiln_nn::Module;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,10 @@ pub struct Run {
     pub done: u64,
     /// The samples of the training set.
     pub train_samples: usize,
-    /// The samples of the test set.
+    /// The samples that evaluations are of.
     pub test_samples: usize,
+    /// The part of the data that they are of: [`Part::Val`] where the data has one, or else the test set.
+    pub test_part: Part,
 }
 
 /// Where a run stands.
@@ -208,8 +210,8 @@ fn strongest(flows: impl Iterator<Item = Result<Flow>>) -> Result<Flow> {
     flows.into_iter().try_fold(Flow::Continue, |flow, next| Ok(flow.max(next?)))
 }
 
-type Part<'a> = &'a dyn Hook;
-type PartMut<'a> = &'a mut dyn Hook;
+type Member<'a> = &'a dyn Hook;
+type MemberMut<'a> = &'a mut dyn Hook;
 
 impl Hook for () {}
 
@@ -217,9 +219,9 @@ composed!((H: Hook + ?Sized) &mut H, hook => [&**hook], [&mut **hook]);
 composed!((H: Hook + ?Sized) Box<H>, hook => [&**hook], [&mut **hook]);
 composed!((H: Hook) Option<H>, hook => hook.iter(), hook.iter_mut());
 composed!((H: Hook) Vec<H>, hooks => hooks.iter(), hooks.iter_mut());
-composed!((A: Hook, B: Hook) (A, B), hooks => [&hooks.0 as Part<'_>, &hooks.1], [&mut hooks.0 as PartMut<'_>, &mut hooks.1]);
+composed!((A: Hook, B: Hook) (A, B), hooks => [&hooks.0 as Member<'_>, &hooks.1], [&mut hooks.0 as MemberMut<'_>, &mut hooks.1]);
 composed!((A: Hook, B: Hook, C: Hook) (A, B, C), hooks =>
-    [&hooks.0 as Part<'_>, &hooks.1, &hooks.2], [&mut hooks.0 as PartMut<'_>, &mut hooks.1, &mut hooks.2]);
+    [&hooks.0 as Member<'_>, &hooks.1, &hooks.2], [&mut hooks.0 as MemberMut<'_>, &mut hooks.1, &mut hooks.2]);
 composed!((A: Hook, B: Hook, C: Hook, D: Hook) (A, B, C, D), hooks =>
-    [&hooks.0 as Part<'_>, &hooks.1, &hooks.2, &hooks.3],
-    [&mut hooks.0 as PartMut<'_>, &mut hooks.1, &mut hooks.2, &mut hooks.3]);
+    [&hooks.0 as Member<'_>, &hooks.1, &hooks.2, &hooks.3],
+    [&mut hooks.0 as MemberMut<'_>, &mut hooks.1, &mut hooks.2, &mut hooks.3]);

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use kiln_data::Part;
+
 use crate::error::Result;
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepReport};
 use crate::metrics::EpochMetrics;
@@ -116,7 +118,7 @@ impl Hook for Progress {
     }
 
     fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
-        let line = epoch_line(self.run.map_or(0, |run| run.epochs), end.metrics);
+        let line = epoch_line(self.run.as_ref(), end.metrics);
         match &self.bars {
             Some(bars) => {
                 bars.epochs.set_position(end.metrics.epoch);
@@ -137,7 +139,8 @@ impl Hook for Progress {
 }
 
 /// What a person reads of an epoch.
-fn epoch_line(epochs: u64, metrics: &EpochMetrics) -> String {
+fn epoch_line(run: Option<&Run>, metrics: &EpochMetrics) -> String {
+    let (epochs, tested) = run.map_or((0, Part::Test), |run| (run.epochs, run.test_part));
     let part = |what: &str, loss: f64, accuracy: Option<f64>, top5: Option<f64>| {
         let percent = |name: &str, part: f64| format!(", {name} {:.2} %", 100.0 * part);
         let accuracy = accuracy.map(|part| percent("acc", part)).unwrap_or_default();
@@ -145,8 +148,10 @@ fn epoch_line(epochs: u64, metrics: &EpochMetrics) -> String {
         format!("{what} loss {loss:.4}{accuracy}{top5}; ")
     };
     let train = part("train", metrics.train_loss, Some(metrics.train_acc), None);
-    let test =
-        metrics.test_loss.map(|loss| part("test", loss, metrics.test_acc, metrics.test_top5)).unwrap_or_default();
+    let test = metrics
+        .test_loss
+        .map(|loss| part(&tested.to_string(), loss, metrics.test_acc, metrics.test_top5))
+        .unwrap_or_default();
     let skipped = match metrics.skipped {
         0 => String::new(),
         skipped => format!(", {skipped} unreadable"),

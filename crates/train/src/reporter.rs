@@ -26,7 +26,7 @@ use crate::report::{Filters, HtmlReport, REPORT_FILE};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let device = Device::open_default()?;
 /// # let data = FashionMnist::embedded()?;
-/// # let data = Splits { train: data.train().clone(), test: data.test().clone() };
+/// # let data = Splits::new(data.train().clone(), data.test().clone());
 /// let model = kiln_vision::lenet5(&device, Init::seed(42), 10)?;
 /// let mut optim = Sgd::new(model.parameters(), 0.1);
 /// let mut reporter = Reporter::new("runs/first", "lenet5 on Fashion-MNIST").data(&data.test).device(&device);
@@ -107,6 +107,7 @@ impl Reporter {
             planned: self.run.map(|run| run.epochs),
             evaluation: run.evaluation,
             data: self.data.as_ref(),
+            part: self.run.map(|run| run.test_part),
             filters: self.filters.as_ref(),
             summary: self.summary.as_ref(),
             config: &self.config,

@@ -39,6 +39,9 @@ pub(crate) struct Position {
     pub(crate) plateau: Option<BTreeMap<String, u64>>,
     /// The training samples that could not be read, with the reasons.
     pub(crate) skipped: BTreeMap<usize, String>,
+    /// Whether all steps of the epoch are done, and its evaluation failed.
+    #[serde(default)]
+    pub(crate) unmeasured: bool,
 }
 
 impl Position {
@@ -101,7 +104,7 @@ pub(crate) fn settings(
         ("the batch size", feed.batch.to_string()),
         ("the normalisation", format!("{:?}", feed.normalize)),
         ("the number of training samples", data.train.len().to_string()),
-        ("the number of test samples", data.test.len().to_string()),
+        ("the number of test samples", data.validation().0.len().to_string()),
         ("the shape of the images", format!("{:?}", data.train.shape())),
         ("the classes", data.train.classes().join(", ")),
     ];

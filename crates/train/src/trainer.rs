@@ -26,6 +26,9 @@ pub enum Length {
 /// Trains a classifier: shuffled batches, cross-entropy, a step of the optimizer each; after every epoch an evaluation on the test
 /// set, a line of metrics and the weights on disk.
 ///
+/// Where the data has a val part besides the test part ([`Splits::val`]), evaluations are of that one, and the test part is not
+/// looked at: what has chosen an epoch does not tell how good it is. "Test set" means the val part then.
+///
 /// The same seed, data, settings and adapter give the same weights to the bit, whatever the number of reading threads and however
 /// often reports are made.
 ///
@@ -57,7 +60,7 @@ pub enum Length {
 /// let mut optim = Adam::new(model.parameters(), 5e-3);
 /// let trainer = Trainer::new(Length::Epochs(9)).seed(42).schedule(Schedule::cosine(2)).label_smoothing(0.1).clip_norm(5.0);
 /// let feed = Feed::new(&device).batch(32);
-/// let outcome = trainer.run(&model, &mut optim, &Splits { train, test }, &feed, &mut GoodEnough(1.5))?;
+/// let outcome = trainer.run(&model, &mut optim, &Splits::new(train, test), &feed, &mut GoodEnough(1.5))?;
 /// println!("{:.1} %", 100.0 * outcome.evaluation.map_or(0.0, |evaluation| evaluation.top1));
 /// # assert!(outcome.stopped == Stopped::Hook && outcome.history.len() < 9, "{:?}", outcome.history);
 /// # Ok(())
@@ -260,7 +263,9 @@ impl Trainer {
         self
     }
 
-    /// Trains. An empty test set is none: then there are no evaluations.
+    /// Trains. An empty test set is none: then there are no evaluations. Before the first step every sample is looked at
+    /// ([`Loader::check`](kiln_data::Loader::check)). Where an evaluation fails, a checkpoint has the steps before it: a run that goes
+    /// on starts with that evaluation.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps or a setting out of its range,

@@ -55,6 +55,8 @@ pub(crate) struct Training<'a> {
     evaluation: Option<Evaluation>,
     /// The training samples that could not be read, with the reasons.
     skipped: BTreeMap<usize, String>,
+    /// Whether the steps of the epoch are done and its evaluation has failed.
+    unmeasured: bool,
 }
 
 /// What is known of the epoch in progress.
@@ -131,7 +133,10 @@ impl<'a> Training<'a> {
             best: None,
             evaluation: None,
             skipped: BTreeMap::new(),
+            unmeasured: false,
         };
+        training.loader.check()?;
+        feed.loader(data.validation().0).check()?;
         if let Some(path) = &trainer.out {
             let resumed = training.resume(&path.join(CHECKPOINT_FILE)).map_err(|error| with_weights(error, path))?;
             training.folder = Some(Folder::create(path, resumed.then_some(&training.history))?);
@@ -162,7 +167,8 @@ impl<'a> Training<'a> {
         self.epoch =
             Epoch { sums: position.sums, window: position.window, before: position.seconds, started: Instant::now() };
         self.run.done = checkpoint.step();
-        self.saved = Some(self.run.done);
+        self.unmeasured = position.unmeasured;
+        self.saved = (!self.unmeasured).then_some(self.run.done);
         self.peak_lr = position.peak_lr;
         self.best = position.history.iter().find(|metrics| Some(metrics.epoch) == position.best).copied();
         self.history = position.history;
@@ -191,6 +197,7 @@ impl<'a> Training<'a> {
             early: self.early.as_ref().map(EarlyStopping::state),
             plateau: self.plateau.as_ref().map(plateau),
             skipped: self.skipped.clone(),
+            unmeasured: self.unmeasured,
         };
         let mut checkpoint = Checkpoint::new(&self.feed.device, self.run.done)
             .model(self.model)
@@ -219,8 +226,9 @@ impl<'a> Training<'a> {
         }
         // A run that was over when it was resumed has none yet.
         let over = matches!(stopped, Stopped::Finished | Stopped::EarlyStopping);
-        if over && self.evaluation.is_none() && !self.data.test.is_empty() {
-            self.evaluation = Some(evaluate(self.model, &self.data.test, self.feed)?);
+        let (tested, _) = self.data.validation();
+        if over && self.evaluation.is_none() && !tested.is_empty() {
+            self.evaluation = Some(evaluate(self.model, tested, self.feed)?);
         }
         let outcome = Outcome {
             history: self.history,
@@ -236,6 +244,15 @@ impl<'a> Training<'a> {
 
     /// The steps that are left.
     fn steps(&mut self) -> Result<Stopped> {
+        if std::mem::take(&mut self.unmeasured) {
+            let last = self.run.done.saturating_sub(1);
+            self.optim.set_lr(self.trainer.schedule.lr(self.peak_lr, last, self.run.steps));
+            match self.end_epoch(self.run.done.div_ceil(self.run.steps_per_epoch))? {
+                Flow::Continue => {}
+                Flow::Stop => return Ok(Stopped::Hook),
+                Flow::Interrupt => return Ok(Stopped::Interrupted),
+            }
+        }
         let (epoch, index) = (self.run.done / self.run.steps_per_epoch, self.run.done % self.run.steps_per_epoch);
         let first = usize::try_from(index * self.trainer.accumulate).unwrap_or(usize::MAX);
         let batches = self.loader.epochs_from(epoch, first, self.run.epochs);
@@ -353,7 +370,12 @@ impl<'a> Training<'a> {
     /// Evaluates, writes the files and tells the hooks.
     fn end_epoch(&mut self, epoch: u64) -> Result<Flow> {
         let images_per_s = self.epoch.images_per_s();
-        let (metrics, best, evaluated) = self.with_means(|this| this.measure(epoch, images_per_s))?;
+        let measured = self.with_means(|this| this.measure(epoch, images_per_s));
+        let (metrics, best, evaluated) = measured.inspect_err(|_| {
+            // The steps are not lost. What keeps them from being saved follows from the same fault, or matters less.
+            self.unmeasured = true;
+            self.save().ok();
+        })?;
         if let Some(folder) = &mut self.folder {
             folder.write_metrics(&metrics)?;
         }
@@ -405,9 +427,10 @@ impl<'a> Training<'a> {
     /// The epoch's metrics, whether it is the best, and whether the test set was evaluated. Writes the weights.
     fn measure(&mut self, epoch: u64, images_per_s: f64) -> Result<(EpochMetrics, bool, bool)> {
         let due = epoch.is_multiple_of(self.trainer.evaluate_every) || self.run.done == self.run.steps;
-        let evaluate_now = due && !self.data.test.is_empty();
+        let (tested, _) = self.data.validation();
+        let evaluate_now = due && !tested.is_empty();
         if evaluate_now {
-            self.evaluation = Some(evaluate(self.model, &self.data.test, self.feed)?);
+            self.evaluation = Some(evaluate(self.model, tested, self.feed)?);
         }
         let evaluation = self.evaluation.as_ref().filter(|_| evaluate_now);
         let sums = &self.epoch.sums;
@@ -461,7 +484,9 @@ fn plan(data: &Splits, feed: &Feed, trainer: &Trainer, batches_per_epoch: u64) -
         return Err(Error::argument("Trainer", "a run of 0 steps; pass at least one step or epoch"));
     }
     trainer.schedule.check(steps)?;
-    Ok(Run { steps, epochs, steps_per_epoch, done: 0, train_samples: data.train.len(), test_samples: data.test.len() })
+    let (tested, test_part) = data.validation();
+    let (train_samples, test_samples) = (data.train.len(), tested.len());
+    Ok(Run { steps, epochs, steps_per_epoch, done: 0, train_samples, test_samples, test_part })
 }
 
 /// What decides which epoch is the best. Measures of the test set need one.
@@ -471,7 +496,8 @@ fn best_by(trainer: &Trainer, data: &Splits) -> Result<Measure> {
         ("reduce_lr_on_plateau", trainer.plateau.as_ref().map(|(_, measure)| *measure)),
         ("early_stopping", trainer.early_stopping.as_ref().map(EarlyStopping::measured)),
     ];
-    if data.test.is_empty()
+    let tested = !data.validation().0.is_empty();
+    if !tested
         && let Some((what, Some(measure))) =
             asked.into_iter().find(|(_, measure)| measure.is_some_and(Measure::needs_test))
     {
@@ -480,7 +506,7 @@ fn best_by(trainer: &Trainer, data: &Splits) -> Result<Measure> {
             format!("{measure:?} without a test set; pass one, or choose TrainLoss or TrainAccuracy"),
         ));
     }
-    let default = if data.test.is_empty() { Measure::TrainLoss } else { Measure::TestAccuracy };
+    let default = if tested { Measure::TestAccuracy } else { Measure::TrainLoss };
     Ok(trainer.best_by.unwrap_or(default))
 }
 

@@ -89,7 +89,7 @@ const CONFIG: &str = "model = \"tiny\"\nlr = 0.1\n";
 fn try_run(folder: &Path, stop: Option<Stop>, resume: bool) -> kiln_train::Result<Outcome> {
     let device = Device::open_default().unwrap();
     let model = Tiny::new(&device);
-    let data = Splits { train: samples(64), test: samples(32) };
+    let data = Splits::new(samples(64), samples(32));
     let mut optim = Sgd::new(model.parameters(), 0.1).momentum(0.9);
     let board = TensorBoard::new(folder)
         .config(CONFIG)

@@ -6,9 +6,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kiln_data::{FashionMnist, Splits};
+use kiln_data::{Dataset, FashionMnist, Image, Source, Splits};
 use kiln_nn::{
     Adam, AdamW, BatchNorm1d, Dropout, Ema, Flatten, Init, Linear, Module, Optimizer, ReLU, ReduceLrOnPlateau,
     Schedule, Sequential, StateFile,
@@ -38,7 +39,7 @@ fn network(device: &Device) -> Sequential {
 
 fn data() -> Splits {
     let data = FashionMnist::embedded().unwrap();
-    Splits { train: data.train().split(0.024, 1).unwrap().0, test: data.test().split(0.03, 1).unwrap().0 }
+    Splits::new(data.train().split(0.024, 1).unwrap().0, data.test().split(0.03, 1).unwrap().0)
 }
 
 /// 240 samples in batches of 16 make 15 batches, of which two are a step: 8 steps an epoch, the last with one batch.
@@ -147,6 +148,55 @@ fn a_run_goes_on_to_the_bit_from_any_step() {
     assert_same(&whole, &straight, "made longer");
 }
 
+/// The reads after which the test images fail for once; every evaluation reads each of them.
+static UNTIL_FAILURE: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Images of which one cannot be read for a moment.
+struct Failing(Dataset);
+
+impl Source for Failing {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn label(&self, index: usize) -> u32 {
+        self.0.get(index).map_or(0, |sample| sample.label)
+    }
+
+    fn read(&self, index: usize) -> kiln_data::Result<Image> {
+        if UNTIL_FAILURE.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(kiln_data::Error::source(self.name(index), "not now"));
+        }
+        Image::planar(self.0.shape(), &self.0.get(index)?.image)
+    }
+}
+
+#[test]
+fn an_evaluation_that_fails_loses_no_step() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("failed"));
+    let expected = train(&trainer(2, &whole), &device, &mut ()).unwrap();
+    let test = data().test;
+    let classes = test.classes().clone();
+    let failing = Splits { test: Dataset::new(Failing(test), [1, 28, 28], classes).unwrap(), ..data() };
+    let run = |trainer: &Trainer| {
+        let model = network(&device);
+        let mut optim = Adam::new(model.parameters(), 2e-3);
+        trainer.run(&model, &mut optim, &failing, &Feed::new(&device).batch(16).workers(2), &mut ())
+    };
+    // In the evaluation of the first epoch, and, after that was made up for, in that of the second.
+    for (epoch, reads) in [(1, 20), (2, failing.test.len() + 20)] {
+        UNTIL_FAILURE.store(reads, Ordering::Relaxed);
+        assert!(run(&trainer(2, &out).resume(true)).unwrap_err().to_string().ends_with(": not now"));
+        assert_eq!(Checkpoint::open(&out.join(CHECKPOINT_FILE), &device).unwrap().step(), epoch * STEPS_PER_EPOCH);
+        assert_eq!(lines(&out).len() as u64, epoch - 1);
+    }
+    UNTIL_FAILURE.store(usize::MAX, Ordering::Relaxed);
+    let resumed = run(&trainer(2, &out).resume(true)).unwrap();
+    assert_eq!((resumed.steps, resumed.evaluation), (expected.steps, expected.evaluation));
+    assert_same(&out, &whole, "two evaluations failed");
+}
+
 #[test]
 fn without_a_checkpoint_a_run_starts_and_without_resume_it_starts_anew() {
     struct Done(Vec<u64>);
@@ -200,7 +250,7 @@ fn a_checkpoint_of_another_run_is_told_by_what_differs() {
         "AdamW(betas=[0.9, 0.999], eps=0.00000001, weight_decay=0.01)",
     ];
     assert_eq!(run(&trainer, &model, kind, 16, &data()), told("the optimizer", adam_text, adamw_text));
-    let less = Splits { train: data().train.split(0.9, 0).unwrap().0, test: data().test };
+    let less = Splits { train: data().train.split(0.9, 0).unwrap().0, ..data() };
     assert_eq!(run(&trainer, &model, &mut adam(), 16, &less), told("the number of training samples", "240", "216"));
     let shorter = trainer.clone().checkpoint_every(1);
     let wide =

@@ -25,7 +25,7 @@ fn samples(n: usize, classes: usize) -> Dataset {
 }
 
 fn splits() -> Splits {
-    Splits { train: samples(50, 3), test: samples(20, 3) }
+    Splits::new(samples(50, 3), samples(20, 3))
 }
 
 /// A linear classifier of whole images.
@@ -253,7 +253,7 @@ fn a_run_that_gets_no_better_ends() {
 #[test]
 fn without_a_test_set_the_training_loss_decides() {
     let (train, none) = samples(50, 3).split(1.0, 0).unwrap();
-    let data = Splits { train, test: none };
+    let data = Splits::new(train, none);
     let (_, outcome) = run(&Trainer::new(Length::Epochs(3)), 25, &data, &mut ());
     assert!(outcome.evaluation.is_none() && outcome.history.iter().all(|metrics| metrics.test_loss.is_none()));
     let lowest = outcome.history.iter().map(|metrics| metrics.train_loss).fold(f64::INFINITY, f64::min);
@@ -318,7 +318,7 @@ fn five_of_many_classes_and_what_was_predicted() {
     assert!(five > right && five < 40, "{right} and {five} of 40");
     // In training the same, on the same samples before the first step.
     let mut optim = Sgd::new(model.parameters(), 0.0);
-    let splits = Splits { train: data.clone(), test: data };
+    let splits = Splits::new(data.clone(), data);
     let trainer = Trainer::new(Length::Epochs(1));
     let outcome = trainer.run(&model, &mut optim, &splits, &Feed::new(&device).batch(7), &mut ()).unwrap();
     let metrics = &outcome.history[0];

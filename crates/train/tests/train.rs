@@ -4,7 +4,7 @@
 use std::fs;
 
 use kiln_autograd::Var;
-use kiln_data::{Adjust, ColorJitter, Dataset, Image, Mix, Source, Splits, Transforms, Unreadable};
+use kiln_data::{Adjust, Classes, ColorJitter, Dataset, Image, Mix, Part, Source, Splits, Transforms, Unreadable};
 use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
@@ -33,7 +33,7 @@ fn samples(n: usize) -> Dataset {
 }
 
 fn splits() -> Splits {
-    Splits { train: samples(50), test: samples(22) }
+    Splits::new(samples(50), samples(22))
 }
 
 /// A linear classifier of whole images.
@@ -230,7 +230,7 @@ fn a_run_learns_reports_and_leaves_its_files() {
     let mut optim = Sgd::new(model.parameters(), 0.5).momentum(0.9);
     let card = ModelCard {
         model: "classifier".into(),
-        classes: vec!["second".into(), "first".into()],
+        classes: ["second", "first"].into(),
         input: [2, 4, 4],
         mean: vec![0.5, 0.5],
         std: vec![0.25, 0.3],
@@ -247,7 +247,15 @@ fn a_run_learns_reports_and_leaves_its_files() {
     let history = outcome.history;
 
     // 50 samples in batches of 8: 7 steps, reports after 3, 6, 7 | 9, 12, 14 | ...
-    let run = Run { steps: 28, epochs: 4, steps_per_epoch: 7, done: 0, train_samples: 50, test_samples: 22 };
+    let run = Run {
+        steps: 28,
+        epochs: 4,
+        steps_per_epoch: 7,
+        done: 0,
+        train_samples: 50,
+        test_samples: 22,
+        test_part: Part::Test,
+    };
     assert_eq!(heard.runs, [run]);
     assert_eq!(heard.steps, (0..28).collect::<Vec<_>>());
     let reported: Vec<(u64, u64)> = heard.reports.iter().map(|report| (report.epoch, report.step)).collect();
@@ -391,8 +399,7 @@ fn what_was_left_out_is_told() {
     let device = device();
     let model = Classifier::new(&device);
     let mut optim = Sgd::new(model.parameters(), 0.1);
-    let torn =
-        Splits { train: Dataset::new(Torn(samples(20)), [2, 2, 2], ["second", "first"]).unwrap(), test: samples(4) };
+    let torn = Splits::new(Dataset::new(Torn(samples(20)), [2, 2, 2], ["second", "first"]).unwrap(), samples(4));
     let feed = Feed::new(&device).batch(8).unreadable(Unreadable::Skip);
     let outcome = Trainer::new(Length::Epochs(2)).run(&model, &mut optim, &torn, &feed, &mut ()).unwrap();
     let told: Vec<_> = outcome.skipped.iter().map(|skipped| (skipped.sample, skipped.reason.as_str())).collect();
@@ -416,10 +423,7 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
         "Trainer: a run of 0 steps; pass at least one step or epoch"
     );
     let (none, _) = samples(4).split(0.0, 0).unwrap();
-    assert_eq!(
-        told(&Splits { train: none, test: samples(3) }, feed(), one()),
-        "Trainer: 0 training samples; needs at least one"
-    );
+    assert_eq!(told(&Splits::new(none, samples(3)), feed(), one()), "Trainer: 0 training samples; needs at least one");
     assert_eq!(
         told(&splits(), feed().batch(50), one().schedule(Schedule::cosine(5))),
         "Schedule::Warmup: 5 steps of warm-up in a run of 1 steps; pass fewer, or train longer"
@@ -441,7 +445,7 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
 #[test]
 fn cards_that_are_not_understood_are_told() {
     let card =
-        ModelCard { model: "m".into(), classes: vec!["a".into()], input: [1, 2, 2], mean: vec![0.5], std: vec![0.5] };
+        ModelCard { model: "m".into(), classes: ["a"].into(), input: [1, 2, 2], mean: vec![0.5], std: vec![0.5] };
     let mut text = card.to_metadata();
     text.insert("mean".into(), "half".into());
     assert_eq!(
@@ -459,8 +463,15 @@ fn cards_that_are_not_understood_are_told() {
     text.remove("classes");
     assert_eq!(
         ModelCard::from_metadata(&text).unwrap_err().to_string(),
-        "classes in the weights file is \"\"; needs a JSON list of names: save the weights again with kiln train"
+        "classes in the weights file is \"\"; needs a JSON list of names, or a number: save the weights again with kiln train"
     );
     text.remove("model");
     assert_eq!(ModelCard::from_metadata(&text).unwrap(), None);
+
+    // Numbers that are names, and classes that have no names.
+    for (classes, written) in [(Classes::from(["0", "1"]), r#"["0","1"]"#), (Classes::numbered(2), "2")] {
+        let card = ModelCard { classes, ..card.clone() };
+        assert_eq!(card.to_metadata()["classes"], written);
+        assert_eq!(ModelCard::from_metadata(&card.to_metadata()).unwrap(), Some(card));
+    }
 }

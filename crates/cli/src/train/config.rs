@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::optim::OptimArgs;
 use super::schedule::ScheduleArgs;
 use crate::augment::AugmentArgs;
-use crate::data::DataArgs;
+use crate::data::{DataArgs, PartName};
 use crate::ended::usage;
 use crate::models;
 
@@ -299,15 +299,16 @@ fn keys() -> Vec<String> {
     command.get_arguments().filter_map(|argument| argument.get_long()).map(String::from).collect()
 }
 
-/// The data that a command works on: what was given, and where that is not another set than the run's, the rest from the run
-/// whose folder the weights are in.
-pub(crate) fn data_of_run(given: &DataArgs, weights: &Path) -> Result<DataArgs> {
+/// The data that a command looks at: what was given, and where that is the set of the run whose folder the weights are in, the
+/// rest from that run. Of another set without parts, all images are meant, unless a part is asked for.
+pub(crate) fn data_of_run(given: &DataArgs, weights: &Path, part: Option<PartName>) -> Result<DataArgs> {
     let file = weights.parent().map(|folder| folder.join(CONFIG_FILE)).filter(|file| file.is_file());
-    let Some(file) = file else { return Ok(given.clone()) };
-    let run = Settings::read(&file)?.data;
-    Ok(match &given.data {
-        Some(name) if run.data.as_ref() != Some(name) => given.clone(),
-        _ => given.or(&run),
+    let run = file.map(|file| Settings::read(&file)).transpose()?.map(|settings| settings.data);
+    let other = if part.is_some() { given.clone() } else { given.whole() };
+    Ok(match (run, &given.data) {
+        (Some(run), None) => given.or(&run),
+        (Some(run), Some(name)) if run.data.as_ref().is_some_and(|own| own.is_same(name)) => given.or(&run),
+        _ => other,
     })
 }
 

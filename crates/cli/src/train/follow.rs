@@ -10,6 +10,7 @@ use kiln_train::{CHECKPOINT_FILE, Graph, Hook, Interrupt, Outcome, Progress, Rep
 use super::TRACE_FILE;
 use super::config::CONFIG_FILE;
 use super::prepare::Prepared;
+use crate::data;
 use crate::profile::Profiled;
 
 /// Runs the trainer with what a person wants to see of it.
@@ -21,7 +22,7 @@ pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<O
     let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
     let files = (board(prepared, out)?, reporter(prepared, out)?, profiled.as_mut());
     let outcome = follow(&mut (Progress::new(), Interrupt::new()?, &mut keep, files)).map_err(|error| {
-        let error = anyhow::Error::from(error);
+        let error = data::with_advice(error.into());
         if !(keep.began && out.join(CHECKPOINT_FILE).is_file()) {
             return error;
         }
@@ -49,7 +50,7 @@ fn reporter(prepared: &Prepared, out: &Path) -> Result<Option<Reporter>> {
     let title = named.map_or_else(String::new, |(model, data)| format!("{model} on {data}"));
     let [c, h, w] = data.train.shape();
     let layers = summary(&**model, device, [1, c, h, w])?;
-    Ok(Some(Reporter::new(out, title).config(config).device(device).summary(layers).data(&data.test)))
+    Ok(Some(Reporter::new(out, title).config(config).device(device).summary(layers).data(data.validation().0)))
 }
 
 /// What writes TensorBoard's files, if somebody wants them.
@@ -61,7 +62,7 @@ fn board(prepared: &Prepared, out: &Path) -> Result<Option<TensorBoard>> {
     let [c, h, w] = data.train.shape();
     let graph = Graph::of(&**model, device, [1, c, h, w])?;
     let board = TensorBoard::new(out).config(config).graph(graph);
-    Ok(Some(board.training_images(&data.train).mistakes(&data.test)))
+    Ok(Some(board.training_images(&data.train).mistakes(data.validation().0)))
 }
 
 /// Writes the configuration when the run begins: a run that goes on is found to fit its checkpoint by then.

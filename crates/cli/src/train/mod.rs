@@ -19,7 +19,7 @@ use crate::devices;
 use crate::ended::Ended;
 use config::{CONFIG_FILE, Settings};
 use follow::follow;
-use prepare::prepare;
+use prepare::{Prepared, prepare};
 use start::Start;
 
 /// The profile's file in the results' folder.
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     }
     let outcome = follow(&prepared, args.profile, &out)?;
     devices::keep_pipelines(&prepared.device);
-    finish(&outcome, &prepared.settings, &out)
+    finish(&outcome, &prepared, &out)
 }
 
 /// What the command line and the files that it names ask for.
@@ -111,7 +111,8 @@ fn settings(args: &TrainArgs) -> Result<Settings> {
 }
 
 /// Says what came out and what to do with it.
-fn finish(outcome: &Outcome, settings: &Settings, out: &Path) -> Result<()> {
+fn finish(outcome: &Outcome, prepared: &Prepared, out: &Path) -> Result<()> {
+    let (_, tested) = prepared.data.validation();
     let shown = out.display();
     let mut lines = io::stdout().lock();
     let mut say = |line: String| writeln!(lines, "{line}").context("cannot print where the results are");
@@ -129,10 +130,10 @@ fn finish(outcome: &Outcome, settings: &Settings, out: &Path) -> Result<()> {
     if let Some(best) = &outcome.best
         && let Some(accuracy) = best.test_acc
     {
-        say(format!("best: epoch {} with {:.2} % of the test images", best.epoch, 100.0 * accuracy))?;
+        say(format!("best: epoch {} with {:.2} % of the {tested} images", best.epoch, 100.0 * accuracy))?;
     }
     say(format!("results: {shown}"))?;
-    if settings.results.report == Some(true) {
+    if prepared.settings.results.report == Some(true) {
         say(format!("report:  {}", out.join(REPORT_FILE).display()))?;
     }
     say(format!("next:    kiln eval --weights {shown}"))?;

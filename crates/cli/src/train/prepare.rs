@@ -29,9 +29,11 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume: bool) -> Result<Prepared> {
     settings.model = Some(start.description.name.to_string());
     settings.data = settings.data.resolve(start.input());
-    let mut images = settings.data.open()?;
+    let mut images = settings.data.open(None)?;
+    images.check()?;
+    let kept = start.keeps_head(&mut images.splits)?;
     let input @ [_, size, _] = images.splits.train.shape();
-    let classes = images.splits.train.classes().to_vec();
+    let classes = images.splits.train.classes().clone();
     settings.augment = settings.augment.resolve(&images);
     let seed = *settings.start.seed.get_or_insert(42);
     let small = data::is_small(size);
@@ -42,7 +44,7 @@ pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume:
     let model =
         models::build(start.description, &device, Init::seed(seed), classes.len(), input, settings.loss.dropout)?;
     let freeze = settings.start.freeze.clone().unwrap_or_default();
-    start.prepare(&*model, &classes, &freeze)?;
+    start.prepare(&*model, kept, &freeze)?;
 
     // Whole networks of large images, and networks that know something already, want smaller steps.
     let head_alone = !freeze.is_empty();
@@ -68,7 +70,7 @@ pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume:
     // Weights are of use only with the numbers that their images were normalised with.
     let (mean, std) = match start.normalization() {
         Some(known) => known,
-        None => images.channel_stats().map_err(|error| with_advice(error, &settings))?,
+        None => images.channel_stats()?,
     };
     let card = ModelCard { model: start.description.name.to_string(), classes, input, mean, std };
     let normalize = Normalize::new(&card.mean, &card.std)?;
@@ -91,13 +93,6 @@ fn default_batch(samples: usize, small: bool) -> usize {
 /// Ten, and more where an epoch is short, for some thousand steps.
 fn default_epochs(steps_per_epoch: u64) -> u64 {
     (1000 / steps_per_epoch).clamp(10, 100)
-}
-
-/// How to go on without an image that cannot be read.
-fn with_advice(error: anyhow::Error, settings: &Settings) -> anyhow::Error {
-    let skips = settings.data.unreadable() == kiln_data::Unreadable::Skip;
-    let of_a_file = matches!(error.downcast_ref(), Some(kiln_data::Error::NothingReadable { .. }));
-    if skips || of_a_file { error } else { anyhow::anyhow!("{error}; or leave such files out by --unreadable skip") }
 }
 
 fn trainer(settings: &Settings, length: Length, steps_per_epoch: u64, images: &Images) -> Trainer {
@@ -150,10 +145,11 @@ fn balanced(images: &Images) -> Vec<f32> {
 
 /// Says what is about to be trained, and how.
 fn tell(settings: &Settings, model: &dyn Module, images: &Images, device: &Device) {
-    let Splits { train, test } = &images.splits;
+    let Splits { train, val, test, test_part, .. } = &images.splits;
+    let val = val.as_ref().map_or(String::new(), |val| format!(", {} val", val.len()));
     let [channels, height, width] = train.shape();
     eprintln!(
-        "{} with {} parameters on {} training and {} test images of {} classes, {channels}x{height}x{width}",
+        "{} with {} parameters on {} training{val} and {} {test_part} images of {} classes, {channels}x{height}x{width}",
         settings.model.as_deref().unwrap_or(""),
         model.num_parameters(),
         train.len(),

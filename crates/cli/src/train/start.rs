@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use kiln_data::Splits;
 use kiln_nn::{LoadOptions, Module, StateFile};
 use kiln_train::ModelCard;
 use kiln_vision::Model;
@@ -17,6 +18,17 @@ pub(crate) struct Pretrained {
     card: ModelCard,
     /// The classes that the last layer has values for.
     outputs: usize,
+}
+
+/// What becomes of the last layer of weights to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Head {
+    /// It is replaced: the classes are others.
+    New,
+    /// It is kept for the same classes.
+    SameNames,
+    /// It is kept for as many classes, whose names the weights do not have.
+    SameNumber,
 }
 
 /// What a run starts from.
@@ -56,18 +68,41 @@ impl Start {
         self.pretrained.as_ref().map(|weights| (weights.card.mean.clone(), weights.card.std.clone()))
     }
 
+    /// Whether the last layer of the weights is of the classes of this data. Then the data's labels become those of the weights, which
+    /// may have the classes in another order.
+    pub(crate) fn keeps_head(&self, data: &mut Splits) -> Result<Head> {
+        let Some(Pretrained { card: ModelCard { classes: known, .. }, outputs, .. }) = &self.pretrained else {
+            return Ok(Head::New);
+        };
+        let own = data.train.classes();
+        if own.len() != *outputs {
+            return Ok(Head::New);
+        }
+        match own.among(known) {
+            Ok(matched) if matched.by_name => {
+                *data = data.match_classes(known)?;
+                Ok(Head::SameNames)
+            }
+            // Only the weights know what they tell apart, and do not say: as many classes are taken to be the same.
+            Ok(_) if !known.are_named() => Ok(Head::SameNumber),
+            _ => Ok(Head::New),
+        }
+    }
+
     /// Loads the weights and freezes what shall stay as it is. Tells what was done.
-    pub(crate) fn prepare(&self, model: &dyn Module, classes: &[String], freeze: &[String]) -> Result<()> {
+    pub(crate) fn prepare(&self, model: &dyn Module, kept: Head, freeze: &[String]) -> Result<()> {
         if let Some(weights) = &self.pretrained {
             let head = self.description.head.rsplit_once('.').map_or("", |(layer, _)| layer);
-            let named = weights.card.classes.iter().any(|class| class.parse::<usize>().is_err());
-            let same = weights.outputs == classes.len() && (!named || weights.card.classes == classes);
             let options = LoadOptions::new();
-            let options = if same { options } else { options.except(format!("{head}.")) };
+            let options = if kept == Head::New { options.except(format!("{head}.")) } else { options };
             // Strict: what differs is an error.
             drop(model.load_with(&weights.path, options)?);
-            let rest = if same { String::new() } else { format!(", {head} is new for {} classes", classes.len()) };
-            eprintln!("weights of {}{rest}", weights.path.display());
+            let rest = match kept {
+                Head::New => "is new, for the classes of the data",
+                Head::SameNames => "is kept: it is of the same classes",
+                Head::SameNumber => "is kept: it is of as many classes, and the weights do not have their names",
+            };
+            eprintln!("weights of {}; {head} {rest}", weights.path.display());
         }
         let mut frozen = BTreeSet::new();
         for prefix in freeze {

@@ -34,7 +34,7 @@ fn trained_weights_are_evaluated() {
     let top5 = 100.0 * metrics["top5"].as_f64().unwrap();
     assert!(
         table.starts_with(&format!(
-            "accuracy {:.2} %, top-5 {top5:.2} %, loss {loss:.4}, on 2000 images\n\nclass ",
+            "accuracy {:.2} %, top-5 {top5:.2} %, loss {loss:.4}, on 2000 images: the test part of fashion-mnist\n\nclass ",
             100.0 * accuracy
         )),
         "{table}"
@@ -54,7 +54,7 @@ fn data_of_other_classes_is_refused() {
     let name = format!("idx:{}", data.path().display());
     assert_eq!(
         failed(&["eval", "--weights", text(trained()), "--data", &name]),
-        "error: the data's classes are 0, 1, the weights know T-shirt/top, Trouser, Pullover, Dress, Coat, ... (10); pass data with \
-         the classes that they were trained on"
+        "error: no class is named 0, 1; the known classes are T-shirt/top, Trouser, Pullover, Dress, Coat, ... (10); rename the \
+         others, or leave them out"
     );
 }

@@ -82,7 +82,7 @@ fn folders_without_what_a_set_needs_are_told() {
     fs::create_dir(&owl).unwrap();
     assert_eq!(
         told(folder.path()),
-        format!("error: {}: this class has no files; put images into its folder or remove it", owl.display())
+        format!("error: {}: this class has no images; put some into its folder, or remove it", owl.display())
     );
     fs::remove_dir(&owl).unwrap();
     fs::remove_dir_all(folder.path().join("dog")).unwrap();

@@ -6,7 +6,7 @@ mod html;
 mod pictures;
 mod words;
 
-use kiln_data::{Dataset, Skipped};
+use kiln_data::{Dataset, Part, Skipped};
 use kiln_nn::Summary;
 
 pub use pictures::Filters;
@@ -53,6 +53,8 @@ pub struct HtmlReport<'a> {
     pub evaluation: Option<&'a Evaluation>,
     /// The evaluated dataset: names of the classes, and pictures.
     pub data: Option<&'a Dataset>,
+    /// Which part it is; `None`: the test part.
+    pub part: Option<Part>,
     /// The weights of the first layer.
     pub filters: Option<&'a Filters>,
     /// The layers.
@@ -132,17 +134,19 @@ impl HtmlReport<'_> {
         if self.stopped.is_some() || epochs > 0 {
             html.leaf("p", &[("class", "faint")], &format!("{trained}{ended}"));
         }
+        let part = self.part.unwrap_or(Part::Test);
         let mut tiles: Vec<(&str, String, String)> = Vec::new();
         if let Some((best, accuracy)) = self.best.and_then(|best| Some((best, best.test_acc?))) {
-            tiles.push(("Best accuracy", percent(accuracy), format!("test set, epoch {}", best.epoch)));
+            tiles.push(("Best accuracy", percent(accuracy), format!("{part} set, epoch {}", best.epoch)));
         }
         if let Some(evaluation) = self.evaluation {
-            let samples = format!("{} test samples", count(evaluation.samples));
+            let samples = format!("{} {part} samples", count(evaluation.samples));
             tiles.push(("Last accuracy", percent(evaluation.top1), samples));
             if let Some(top5) = evaluation.top5 {
                 tiles.push(("Top-5 accuracy", percent(top5), "its class among the first five".to_string()));
             }
-            tiles.push(("Test loss", decimals(evaluation.loss), "nats a sample".to_string()));
+            let what = if part == Part::Val { "Val loss" } else { "Test loss" };
+            tiles.push((what, decimals(evaluation.loss), "nats a sample".to_string()));
         }
         if let Some(last) = self.history.last() {
             let seconds = self.history.iter().map(|metrics| metrics.seconds).sum();

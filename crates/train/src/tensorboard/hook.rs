@@ -36,7 +36,7 @@ const MOST_VALUES: usize = 1 << 20;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let device = Device::open_default()?;
 /// # let data = FashionMnist::embedded()?;
-/// # let data = Splits { train: data.train().clone(), test: data.test().clone() };
+/// # let data = Splits::new(data.train().clone(), data.test().clone());
 /// let model = kiln_vision::lenet5(&device, Init::seed(42), 10)?;
 /// let mut optim = Sgd::new(model.parameters(), 0.1);
 /// let mut board = TensorBoard::new("runs/first")
