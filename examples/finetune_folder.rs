@@ -88,8 +88,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Trains what is not frozen, and returns the part of the test images that are right. As in PyTorch, the statistics of batch norm
-/// follow the images in training, also where its weights are frozen.
+/// Trains what is not frozen, and returns the fraction of the test images that are right.
 fn fit(device: &Device, model: &Net, data: &Splits, epochs: u64, rate: f64) -> anyhow::Result<f64> {
     let data = Splits { train: data.train.transforms(Transforms::cifar_train(32))?, ..data.clone() };
     let feed = Feed::new(device).batch(25).normalize(Normalize::new(&[0.5; 3], &[0.25; 3])?);

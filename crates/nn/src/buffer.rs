@@ -1,7 +1,7 @@
 //! Buffers: what a layer keeps besides its parameters. Saved and loaded with them, and never optimised.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kiln_tensor::{DType, Shape, Tensor};
@@ -18,12 +18,14 @@ struct Inner {
     shape: Shape,
     dtype: DType,
     value: RwLock<Tensor>,
+    frozen: AtomicBool,
 }
 
 impl Buffer {
     /// A new buffer with this value. The layer may write into the tensor's memory.
     pub fn new(value: Tensor) -> Buffer {
-        Buffer(Arc::new(Inner { shape: *value.shape(), dtype: value.dtype(), value: RwLock::new(value) }))
+        let (shape, dtype) = (*value.shape(), value.dtype());
+        Buffer(Arc::new(Inner { shape, dtype, value: RwLock::new(value), frozen: AtomicBool::new(false) }))
     }
 
     /// Its current value.
@@ -59,11 +61,24 @@ impl Buffer {
         *self.0.value.write().unwrap_or_else(PoisonError::into_inner) = value;
         Ok(())
     }
+
+    /// Whether the layer leaves it as it is in training too. Batch norm then normalises by it: see
+    /// [`BatchNorm2d`](crate::BatchNorm2d).
+    pub fn is_frozen(&self) -> bool {
+        self.0.frozen.load(Ordering::Relaxed)
+    }
+
+    /// Freezes it or lets training change it again, from the next forward on.
+    /// [`Module::freeze`](crate::Module::freeze) does so with all buffers of a layer.
+    pub fn set_frozen(&self, frozen: bool) {
+        self.0.frozen.store(frozen, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({}, {})", self.0.shape, self.0.dtype)
+        let frozen = if self.is_frozen() { ", frozen" } else { "" };
+        write!(f, "Buffer({}, {}{frozen})", self.0.shape, self.0.dtype)
     }
 }
 

@@ -115,21 +115,23 @@ pub trait Module: Send + Sync {
         self.parameters().unique().iter().map(|(_, parameter)| parameter.numel()).sum()
     }
 
-    /// Freezes the parameter or the part of this name (`features`, `features.0.weight`; an empty name is everything), and returns
-    /// how many parameters these are. A frozen parameter gets no gradient and keeps its value.
+    /// Freezes the parameter, buffer or layer of this name (`features`, `features.0.weight`; an empty name is everything), and
+    /// returns the number of parameters among them. A frozen parameter gets no gradient and keeps its value. Batch norm whose
+    /// running statistics are frozen normalises by them in training too and keeps them, as in Keras; dropout has nothing to
+    /// freeze and goes on, as in Keras and PyTorch.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is none of this name.
+    /// [`Error::Argument`] if nothing has this name.
     fn freeze(&self, prefix: &str) -> Result<usize> {
-        self.parameters().set_frozen("freeze", prefix, true)
+        set_frozen(&self.entries(), "freeze", prefix, true)
     }
 
-    /// Lets what [`Module::freeze`] froze be trained again.
+    /// Lets training change again what [`Module::freeze`] froze.
     ///
     /// # Errors
     /// As [`Module::freeze`].
     fn unfreeze(&self, prefix: &str) -> Result<usize> {
-        self.parameters().set_frozen("unfreeze", prefix, false)
+        set_frozen(&self.entries(), "unfreeze", prefix, false)
     }
 
     /// Writes all parameters and buffers to a safetensors file, by their full names, with checksums that reading verifies. The file
@@ -279,22 +281,6 @@ impl Parameters {
     pub fn of(&self, prefix: &str) -> Parameters {
         Parameters(self.0.iter().filter(|(name, _)| is_within(name, prefix)).cloned().collect())
     }
-
-    fn set_frozen(&self, what: &'static str, prefix: &str, frozen: bool) -> Result<usize> {
-        let chosen = self.of(prefix);
-        if chosen.is_empty() {
-            let known: Vec<&str> = self.names().take(6).collect();
-            let more = if self.len() > known.len() { ", ..." } else { "" };
-            return Err(Error::argument(
-                what,
-                format!("no parameter or part is named {prefix:?}; parameters are {}{more}", known.join(", ")),
-            ));
-        }
-        for (_, parameter) in chosen.iter() {
-            parameter.set_frozen(frozen);
-        }
-        Ok(chosen.len())
-    }
 }
 
 impl IntoIterator for Parameters {
@@ -312,7 +298,34 @@ impl FromIterator<(String, Parameter)> for Parameters {
     }
 }
 
-/// Whether a parameter's name is `prefix`, or lies in the part of that name.
+/// Freezes the entries of this name, or lets them go, and returns the number of parameters among them.
+fn set_frozen(entries: &[(String, Entry)], what: &'static str, prefix: &str, frozen: bool) -> Result<usize> {
+    let chosen = entries.iter().filter(|(name, _)| is_within(name, prefix));
+    let (mut found, mut parameters) = (false, 0);
+    for (_, entry) in chosen {
+        found = true;
+        match entry {
+            Entry::Parameter(parameter) => {
+                parameter.set_frozen(frozen);
+                parameters += 1;
+            }
+            Entry::Buffer(buffer) => buffer.set_frozen(frozen),
+            Entry::Count(_) => {}
+        }
+    }
+    if found {
+        return Ok(parameters);
+    }
+    let names = entries.iter().filter(|(_, entry)| matches!(entry, Entry::Parameter(_))).map(|(name, _)| name.as_str());
+    let known: Vec<&str> = names.clone().take(6).collect();
+    let more = if names.count() > known.len() { ", ..." } else { "" };
+    Err(Error::argument(
+        what,
+        format!("no parameter or layer is named {prefix:?}; parameters are {}{more}", known.join(", ")),
+    ))
+}
+
+/// Whether an entry's name is `prefix`, or that of an entry of the layer `prefix`.
 fn is_within(name: &str, prefix: &str) -> bool {
     match name.strip_prefix(prefix) {
         Some(rest) => prefix.is_empty() || rest.is_empty() || rest.starts_with('.'),

@@ -59,6 +59,63 @@ fn training_and_evaluation_are_those_of_pytorch() {
     }
 }
 
+/// All parameters, buffers and counts, by their bits.
+fn bits(model: &dyn Module) -> Vec<(String, Vec<u32>)> {
+    let of = |tensor: Tensor| tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect();
+    let entry = |(name, entry)| match entry {
+        Entry::Parameter(parameter) => (name, of(parameter.value())),
+        Entry::Buffer(buffer) => (name, of(buffer.value())),
+        Entry::Count(count) => (name, vec![count.get() as u32]),
+    };
+    model.entries().into_iter().map(entry).collect()
+}
+
+#[test]
+fn a_frozen_layer_normalises_by_its_running_statistics_and_keeps_them() {
+    let device = device();
+    for affine in [true, false] {
+        let norm = BatchNorm2d::builder(2).affine(affine);
+        let model = Sequential::builder().layer(norm).layer(ReLU).build(&device, &Init::seed(1)).unwrap();
+        let x = Tensor::from_slice(&device, [2, 2, 1, 2], &[1.0f32, 2.0, -3.0, 4.0, 5.0, -6.0, 7.0, 9.0]).unwrap();
+        let forward = |tape: Tape| {
+            let x = tape.leaf(x.clone());
+            (model.forward(&x).unwrap(), x)
+        };
+        forward(Tape::train());
+        let before = bits(&model);
+        assert_eq!(model.freeze("0").unwrap(), if affine { 2 } else { 0 });
+        let expected = forward(Tape::eval()).0.to_vec::<f32>().unwrap();
+        let (y, leaf) = forward(Tape::train());
+        assert_eq!(y.to_vec::<f32>().unwrap(), expected);
+        assert_eq!(bits(&model), before);
+        // Layers in front of it still learn: the slope of its ReLU over the deviation, which is the same for a channel.
+        let dx = y.sum(&[], false).unwrap().backward().unwrap().get(&leaf).unwrap().to_vec::<f32>().unwrap();
+        for (channel, var) in [0, 2].into_iter().zip(running_var(&before)) {
+            let slope = (var + 1e-5).sqrt().recip();
+            let expected: Vec<f32> =
+                expected[channel..channel + 2].iter().map(|y| if *y > 0.0 { slope } else { 0.0 }).collect();
+            near(&dx[channel..channel + 2], &expected, 1e-5);
+        }
+        model.unfreeze("0").unwrap();
+        forward(Tape::train());
+        assert_ne!(bits(&model), before);
+    }
+    // As `requires_grad = False`: the parameters alone.
+    let norm = BatchNorm2d::new(&device, &Init::seed(1), 1).unwrap();
+    norm.parameters().iter().for_each(|(_, parameter)| parameter.set_frozen(true));
+    let before = bits(&norm);
+    norm.forward(&Tape::train().constant(Tensor::ones(&device, [2, 1, 1, 2], DType::F32).unwrap())).unwrap();
+    let changed: Vec<String> =
+        bits(&norm).into_iter().zip(before).filter(|(now, before)| now != before).map(|(now, _)| now.0).collect();
+    assert_eq!(changed, ["running_mean", "running_var", "num_batches_tracked"]);
+}
+
+/// The running variances of the layer `0`.
+fn running_var(bits: &[(String, Vec<u32>)]) -> Vec<f32> {
+    let (_, var) = bits.iter().find(|(name, _)| name == "0.running_var").unwrap();
+    var.iter().map(|bits| f32::from_bits(*bits)).collect()
+}
+
 #[test]
 fn without_momentum_the_running_mean_is_the_mean_over_all_batches() {
     let device = device();

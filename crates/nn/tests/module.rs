@@ -123,7 +123,7 @@ fn frozen_parameters_stay() {
     assert_eq!(moved(&before), [true; 4]);
     assert_eq!(
         model.freeze("1").unwrap_err().to_string(),
-        "freeze: no parameter or part is named \"1\"; parameters are 0.weight, 0.bias, 2.weight, 2.bias"
+        "freeze: no parameter or layer is named \"1\"; parameters are 0.weight, 0.bias, 2.weight, 2.bias"
     );
 }
 

@@ -41,7 +41,7 @@ impl Norm {
             return Ok(x.batch_norm_train(affine, None, &options)?);
         };
         let (mean, var) = (running.mean.value(), running.var.value());
-        if !x.tape().is_training() {
+        if !x.tape().is_training() || running.mean.is_frozen() || running.var.is_frozen() {
             return Ok(x.batch_norm(&mean, &var, affine, &options)?);
         }
         let momentum = self.momentum.unwrap_or(1.0 / (running.batches.get() + 1) as f64);
@@ -249,7 +249,11 @@ batch_norm! {
     /// On a tape for training, mean and variance are those of the batch, the variance over all `n h w` elements; the running
     /// statistics become `(1 - momentum) running + momentum batch`, with the variance over one element less. On a tape for
     /// evaluation, the running ones are used. They are buffers, under PyTorch's names: `running_mean`, `running_var`,
-    /// `num_batches_tracked`. As in PyTorch, they move in training even where weight and bias are frozen.
+    /// `num_batches_tracked`.
+    ///
+    /// A layer that [`Module::freeze`] froze uses and keeps its running statistics in training too, as Keras's layer does and
+    /// torchvision's `FrozenBatchNorm2d`. Freezing the weight and the bias alone ([`Parameter::set_frozen`]) leaves the
+    /// statistics moving, as `requires_grad = False` does in PyTorch.
     ///
     /// ```
     /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;

@@ -94,7 +94,7 @@ impl Module for Sequential {
 
 impl fmt::Debug for Sequential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sequential({} layers, {} parameters)", self.len(), self.num_parameters())
+        write!(f, "Sequential(layers: {}, parameters: {})", self.len(), self.num_parameters())
     }
 }
 
@@ -138,6 +138,6 @@ impl Build for SequentialBuilder {
 
 impl fmt::Debug for SequentialBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SequentialBuilder({} layers)", self.layers.len())
+        write!(f, "SequentialBuilder(layers: {})", self.layers.len())
     }
 }
