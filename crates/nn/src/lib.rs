@@ -57,8 +57,8 @@ pub use layers::{
 };
 pub use module::{Module, Parameters, ReluFusion, Visitor};
 pub use optim::{
-    Adam, AdamW, Ema, GradientAccumulator, Optimizer, OptimizerState, ParameterGroups, RMSprop, Sgd, clip_grad_norm,
-    clip_grad_value,
+    Adam, AdamW, Ema, EmaState, GradientAccumulator, Optimizer, OptimizerState, ParameterGroups, RMSprop, Sgd,
+    clip_grad_norm, clip_grad_value,
 };
 pub use parameter::Parameter;
 pub use plateau::ReduceLrOnPlateau;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kiln_autograd::{Gradients, Tape};
 use kiln_nn::{
-    Ema, GradientAccumulator, Init, Linear, Module, Optimizer, Parameter, ParameterGroups, Parameters,
+    Build, Ema, GradientAccumulator, Init, Linear, Module, Optimizer, Parameter, ParameterGroups, Parameters,
     ReduceLrOnPlateau, Schedule, Sgd, clip_grad_norm, clip_grad_value,
 };
 use kiln_tensor::{Device, Tensor};
@@ -239,4 +239,41 @@ fn means_follow_the_weights_and_are_exchanged() {
         ema.update(&other).unwrap_err().to_string(),
         "Ema: update: the model has no running_mean of shape [2]; pass the same model"
     );
+}
+
+#[test]
+fn the_decay_of_means_rises_as_in_timm() {
+    let device = device();
+    let model = Linear::builder(1, 1).bias(false).build(&device, &Init::seed(1)).unwrap();
+    let set = |value: f64| {
+        model.weight().set(Tensor::full(&device, [1, 1], value, kiln_tensor::DType::F32).unwrap()).unwrap();
+    };
+    // timm's get_decay(step) of ModelEmaV3(use_warmup=True) for step - 1 = 0, 1, 9, 30, 99 and many, with the decay 0.95.
+    let expected = [0.0, 0.370_039_475, 0.784_556_531, 0.898_665_140, 0.95, 0.95];
+    for (updates, expected) in [0, 1, 9, 30, 99, u64::MAX].into_iter().zip(expected) {
+        let given = Ema::warmup_decay(0.95, updates);
+        assert!((given - expected).abs() < 1e-8, "{updates}: {given}");
+    }
+
+    // The first weights are forgotten, and a state goes on where it was saved.
+    set(100.0);
+    let mut ema = Ema::new(&model, 0.95).unwrap().warmup(true);
+    let mut mean = 100.0;
+    let mut follow = |ema: &mut Ema, step: u64| {
+        set(step as f64);
+        ema.update(&model).unwrap();
+        mean += (1.0 - Ema::warmup_decay(0.95, step)) * (step as f64 - mean);
+        mean
+    };
+    for step in 0..5 {
+        follow(&mut ema, step);
+    }
+    let saved = ema.state().unwrap();
+    assert_eq!(saved.updates, 5);
+    let mut ema = Ema::new(&model, 0.95).unwrap().warmup(true);
+    ema.load_state(&saved).unwrap();
+    let expected = (5..9).map(|step| follow(&mut ema, step)).last().unwrap();
+    ema.swap(&model).unwrap();
+    let given = f64::from(model.weight().value().item::<f32>().unwrap());
+    assert!((given - expected).abs() < 1e-5 && given > 3.0 && given < 8.0, "{given}, {expected}");
 }

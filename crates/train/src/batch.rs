@@ -4,7 +4,7 @@ use kiln_data::{Adjust, Batch, Dataset, Loader, Mix, Unreadable};
 use kiln_tensor::ops::image::{ADJUST_LEN, ImageMix};
 use kiln_tensor::{Device, Tensor};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Puts a batch on a GPU. Pixels travel as bytes; converting, normalising and what the batch's transforms leave to a GPU happen
 /// there, in one pass.
@@ -62,7 +62,7 @@ impl ToDevice for Batch {
         if let Some(label) = self.labels.iter().find(|&&label| label as usize >= classes) {
             return Err(Error::argument(
                 "probabilities",
-                format!("a label {label} with {classes} classes; pass the number of the dataset's classes"),
+                format!("label {label} with {}; pass the number of the dataset's classes", counted(classes, "class")),
             ));
         }
         let own = self.mix.map_or(1.0, |mix| mix.own());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kiln_nn::{Ema, Entry, Module, Optimizer, OptimizerState, StateFile, TensorSource, save_tensors};
+use kiln_nn::{Ema, EmaState, Entry, Module, Optimizer, OptimizerState, StateFile, TensorSource, save_tensors};
 use kiln_tensor::{Device, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,7 @@ struct Saved {
     settings: BTreeMap<String, String>,
     config: String,
     counts: BTreeMap<String, u64>,
+    ema_updates: u64,
     optimizer_steps: BTreeMap<String, u64>,
     values: BTreeMap<String, serde_json::Value>,
 }
@@ -128,7 +129,9 @@ impl Checkpoint {
     /// # Errors
     /// Those of the device.
     pub fn ema(mut self, ema: &Ema) -> Result<Checkpoint> {
-        self.tensors.extend(ema.state()?.into_iter().map(|(name, tensor)| (format!("{EMA}{name}"), tensor)));
+        let EmaState { updates, tensors } = ema.state()?;
+        self.saved.ema_updates = updates;
+        self.tensors.extend(tensors.into_iter().map(|(name, tensor)| (format!("{EMA}{name}"), tensor)));
         Ok(self)
     }
 
@@ -190,8 +193,10 @@ impl Checkpoint {
         if let Some((name, count)) = counts.find(|(_, count)| **count > MOST) {
             return Err(bad(format!("{name} counts {count}, which no run reaches")));
         }
-        if saved.step > MOST {
-            return Err(bad(format!("it is of step {}, which no run reaches", saved.step)));
+        for (what, count) in [("step", saved.step), ("update of the mean weights", saved.ema_updates)] {
+            if count > MOST {
+                return Err(bad(format!("it is of {what} {count}, which no run reaches")));
+            }
         }
         let names: Vec<String> = file.names().filter(|name| *name != STATE).map(String::from).collect();
         let mut tensors = BTreeMap::new();
@@ -300,13 +305,17 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Nn`] for other names or shapes. Nothing is changed then.
     pub fn load_ema(&self, ema: &mut Ema) -> Result<()> {
-        Ok(ema.load_state(&self.part(EMA))?)
+        Ok(ema.load_state(&EmaState { updates: self.saved.ema_updates, tensors: self.part(EMA) })?)
     }
 
     /// The tensors whose names start with this, without it.
     fn part(&self, prefix: &str) -> BTreeMap<String, Tensor> {
         let own = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor.clone()));
         self.tensors.iter().filter_map(own).collect()
+    }
+
+    pub(crate) fn file(&self) -> &str {
+        &self.file
     }
 
     pub(crate) fn damaged(&self, message: impl Into<String>) -> Error {

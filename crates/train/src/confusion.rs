@@ -1,6 +1,6 @@
 //! Which class is taken for which.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Counts how often samples of each class were taken for each class.
 ///
@@ -56,8 +56,8 @@ impl ConfusionMatrix {
     /// [`Error::Argument`] for a number beyond the classes.
     pub fn add(&mut self, label: usize, predicted: usize) -> Result<()> {
         if label >= self.classes || predicted >= self.classes {
-            let message =
-                format!("label {label}, predicted {predicted} with {} classes; pass numbers below that", self.classes);
+            let classes = counted(self.classes, "class");
+            let message = format!("label {label}, predicted {predicted} with {classes}; pass numbers below that");
             return Err(Error::argument("ConfusionMatrix", message));
         }
         self.counts[label * self.classes + predicted] += 1;

@@ -130,3 +130,17 @@ impl Error {
         Error::Drawing { what, message: why.to_string() }
     }
 }
+
+/// A number of things, of which `one` names one: `1 class`, `2 classes`.
+pub(crate) fn counted(number: usize, one: &str) -> String {
+    format!("{number} {}", plural(number == 1, one))
+}
+
+/// The word for one of a thing, or for several.
+pub(crate) fn plural(single: bool, one: &str) -> String {
+    match single {
+        true => one.to_string(),
+        false if one.ends_with('s') => format!("{one}es"),
+        false => format!("{one}s"),
+    }
+}

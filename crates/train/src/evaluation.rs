@@ -9,7 +9,7 @@ use kiln_tensor::{DType, Tensor};
 
 use crate::batch::{Feed, ToDevice};
 use crate::confusion::ConfusionMatrix;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::scores::Scores;
 
 /// How many batches are under way before results are read: reading waits for the GPU.
@@ -114,8 +114,10 @@ impl Sums {
             return Err(Error::argument(
                 "evaluate",
                 format!(
-                    "the model gives {rows} rows of {classes} logits for {} classes; pass a model with a logit for each class",
-                    self.classes
+                    "the model gives {} of {} for {}; pass a model with a logit for each class",
+                    counted(rows, "row"),
+                    counted(classes, "logit"),
+                    counted(self.classes, "class")
                 ),
             ));
         }

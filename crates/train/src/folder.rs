@@ -22,6 +22,9 @@ pub const BEST_FILE: &str = "best.safetensors";
 /// The file of a run's folder with all that it needs to go on: a [`Checkpoint`].
 pub const CHECKPOINT_FILE: &str = "checkpoint.safetensors";
 
+/// What the metadata of a weights file calls the number of its epoch.
+pub(crate) const EPOCH_KEY: &str = "epoch";
+
 /// A run's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -54,10 +57,12 @@ impl Folder {
         Ok(Folder { path: path.to_path_buf(), metrics })
     }
 
-    pub(crate) fn write_weights(&self, model: &dyn Module, trainer: &Trainer, best: bool) -> Result<()> {
-        model.save_with(&self.path.join(WEIGHTS_FILE), &trainer.metadata)?;
+    pub(crate) fn write_weights(&self, model: &dyn Module, trainer: &Trainer, epoch: u64, best: bool) -> Result<()> {
+        let mut metadata = trainer.metadata.clone();
+        metadata.insert(EPOCH_KEY.to_string(), epoch.to_string());
+        model.save_with(&self.path.join(WEIGHTS_FILE), &metadata)?;
         if best {
-            model.save_with(&self.path.join(BEST_FILE), &trainer.metadata)?;
+            model.save_with(&self.path.join(BEST_FILE), &metadata)?;
         }
         Ok(())
     }

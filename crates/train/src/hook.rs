@@ -21,6 +21,9 @@ pub struct Run {
     pub steps_per_epoch: u64,
     /// The steps that were done before: those of the checkpoint that the run goes on from, or 0.
     pub done: u64,
+    /// All steps as they were planned when that checkpoint was saved: others than `steps` where the run was made longer or
+    /// shorter.
+    pub planned: u64,
     /// The samples of the training set.
     pub train_samples: usize,
     /// The samples that evaluations are of.
@@ -74,6 +77,9 @@ pub struct EpochEnd<'a> {
     pub history: &'a [EpochMetrics],
     /// The best of them.
     pub best_epoch: Option<EpochMetrics>,
+    /// The test set at the weights of the best epoch, also of one before the checkpoint that the run went on from; `None` where
+    /// that epoch was not evaluated, or its weights are gone.
+    pub best_evaluation: Option<&'a Evaluation>,
     /// The training samples that could not be read so far.
     pub skipped: &'a [Skipped],
 }

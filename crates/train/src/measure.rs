@@ -38,6 +38,22 @@ impl Measure {
         matches!(self, Measure::TestLoss | Measure::TestAccuracy)
     }
 
+    /// Whether an epoch is better than the best one before it. Where the two are alike, the other number of the same set
+    /// decides: of equally accurate epochs the one with the lower loss is the better.
+    pub fn improves(self, metrics: &EpochMetrics, best: &EpochMetrics) -> bool {
+        let other = match self {
+            Measure::TestLoss => Measure::TestAccuracy,
+            Measure::TestAccuracy => Measure::TestLoss,
+            Measure::TrainLoss => Measure::TrainAccuracy,
+            Measure::TrainAccuracy => Measure::TrainLoss,
+        };
+        let better = |measure: Measure| match (measure.of(metrics), measure.of(best)) {
+            (Some(value), Some(than)) => measure.better(value, than, 0.0),
+            (value, than) => value.is_some() && than.is_none(),
+        };
+        better(self) || self.of(metrics) == self.of(best) && better(other)
+    }
+
     /// Whether a value is better than another by more than `delta`. A NaN never is, and anything is better than it.
     pub fn better(self, value: f64, than: f64, delta: f64) -> bool {
         let gain = if self.rises() { value - than } else { than - value };

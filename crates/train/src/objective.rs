@@ -6,7 +6,7 @@ use kiln_tensor::ops::class_loss::CrossEntropyOptions;
 use kiln_tensor::{Device, Tensor};
 
 use crate::batch::ToDevice;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// Cross-entropy as a run asks for it: smoothed, weighted by class, against the shares of batches that are mixed.
 #[derive(Debug)]
@@ -30,7 +30,8 @@ impl Objective {
                     return Err(Error::argument(
                         "Trainer",
                         format!(
-                            "class weights {weights:?} for {classes} classes; pass one for each, finite, at least 0 and not all 0"
+                            "class weights {weights:?} for {}; pass one for each, finite, at least 0 and not all 0",
+                            counted(classes, "class")
                         ),
                     ));
                 }

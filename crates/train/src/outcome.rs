@@ -31,6 +31,9 @@ pub struct Outcome {
     pub stopped: Stopped,
     /// The latest evaluation; `None` where there was none.
     pub evaluation: Option<Evaluation>,
+    /// The evaluation of the best epoch, whose weights are in [`BEST_FILE`](crate::BEST_FILE); `None` where that epoch was not
+    /// evaluated.
+    pub best_evaluation: Option<Evaluation>,
     /// The samples of the training set that could not be read and were left out.
     pub skipped: Vec<Skipped>,
 }

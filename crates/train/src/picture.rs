@@ -5,7 +5,7 @@ use std::io::Cursor;
 use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use kiln_data::Sample;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 /// A picture of one (grey) or three (red, green, blue) channels, a byte each.
 ///
@@ -37,8 +37,8 @@ impl Picture {
             return Err(Error::argument(
                 "Picture::from_planes",
                 format!(
-                    "{} bytes for {channels}x{height}x{width}; needs as many as the shape says, and some",
-                    planes.len()
+                    "{} for {channels}x{height}x{width}; needs as many as the shape says, and at least one",
+                    counted(planes.len(), "byte")
                 ),
             ));
         }

@@ -43,6 +43,7 @@ pub struct Reporter {
     data: Option<Dataset>,
     run: Option<Run>,
     steps: Vec<StepReport>,
+    /// Those of the best epoch, or of the first since the run went on.
     filters: Option<Filters>,
     /// The latest.
     evaluation: Option<Evaluation>,
@@ -89,7 +90,7 @@ impl Reporter {
         self
     }
 
-    /// The evaluated dataset: names of the classes, and pictures of the best and the worst predictions.
+    /// The evaluated dataset, for the names of the classes and the pictures of the best and the worst predictions.
     #[must_use]
     pub fn data(mut self, test: &Dataset) -> Reporter {
         self.data = Some(test.clone());
@@ -106,6 +107,7 @@ impl Reporter {
             stopped: run.stopped,
             planned: self.run.map(|run| run.epochs),
             evaluation: run.evaluation,
+            evaluated: run.evaluated,
             data: self.data.as_ref(),
             part: self.run.map(|run| run.test_part),
             filters: self.filters.as_ref(),
@@ -127,7 +129,22 @@ struct SoFar<'a> {
     best: Option<EpochMetrics>,
     stopped: Option<Stopped>,
     evaluation: Option<&'a Evaluation>,
+    /// The epoch that the evaluation is of.
+    evaluated: Option<u64>,
     skipped: &'a [Skipped],
+}
+
+/// The evaluation that is shown, with its epoch: that of the best epoch, as `kiln eval` gives it, or else the latest.
+fn shown<'a>(
+    best: Option<(EpochMetrics, &'a Evaluation)>,
+    latest: Option<&'a Evaluation>,
+    history: &[EpochMetrics],
+) -> (Option<&'a Evaluation>, Option<u64>) {
+    let last = history.iter().rfind(|metrics| metrics.test_loss.is_some());
+    match best {
+        Some((epoch, evaluation)) => (Some(evaluation), Some(epoch.epoch)),
+        None => (latest, latest.and(last).map(|last| last.epoch)),
+    }
 }
 
 impl Hook for Reporter {
@@ -159,22 +176,29 @@ impl Hook for Reporter {
     }
 
     fn epoch(&mut self, end: &EpochEnd<'_>) -> Result<Flow> {
-        self.filters = Filters::of(end.model)?;
+        if end.best || self.filters.is_none() {
+            self.filters = Filters::of(end.model)?.map(|filters| filters.after_epoch(end.metrics.epoch));
+        }
         self.ended = true;
         if end.evaluation.is_some() {
             self.evaluation = end.evaluation.cloned();
         }
+        let best = end.best_epoch.zip(end.best_evaluation);
+        let (evaluation, evaluated) = shown(best, self.evaluation.as_ref(), end.history);
         self.write(&SoFar {
             history: end.history,
             best: end.best_epoch,
             stopped: None,
-            evaluation: self.evaluation.as_ref(),
+            evaluation,
+            evaluated,
             skipped: end.skipped,
         })?;
         Ok(Flow::Continue)
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Result<()> {
+        let best = outcome.best.zip(outcome.best_evaluation.as_ref());
+        let (evaluation, evaluated) = shown(best, outcome.evaluation.as_ref(), &outcome.history);
         if !self.ended && outcome.evaluation.is_none() && self.folder.join(REPORT_FILE).exists() {
             // The run went on and was interrupted in the same epoch: the report of the last one shows more.
             return Ok(());
@@ -183,7 +207,8 @@ impl Hook for Reporter {
             history: &outcome.history,
             best: outcome.best,
             stopped: Some(outcome.stopped),
-            evaluation: outcome.evaluation.as_ref(),
+            evaluation,
+            evaluated,
             skipped: &outcome.skipped,
         })
     }

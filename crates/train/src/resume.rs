@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Feed;
 use crate::checkpoint::Checkpoint;
 use crate::early_stopping::EarlyStoppingState;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hook::Run;
 use crate::metrics::EpochMetrics;
 use crate::tally::Sums;
@@ -32,7 +32,11 @@ pub(crate) struct Position {
     /// The learning rate that the schedule starts from.
     pub(crate) peak_lr: f64,
     pub(crate) history: Vec<EpochMetrics>,
-    /// The number of the best epoch.
+    /// The best epoch.
+    #[serde(default)]
+    pub(crate) best_epoch: Option<EpochMetrics>,
+    /// Its number, in checkpoints that have that alone.
+    #[serde(default, skip_serializing)]
     pub(crate) best: Option<u64>,
     pub(crate) early: Option<EarlyStoppingState>,
     /// The bits of the numbers of a plateau, which may be infinite.
@@ -46,8 +50,8 @@ pub(crate) struct Position {
 
 impl Position {
     /// That of a checkpoint, as this run may go on from it.
-    pub(crate) fn of(checkpoint: &Checkpoint, trainer: &Trainer, run: &Run) -> Result<Position> {
-        let position: Position =
+    pub(crate) fn of(checkpoint: &Checkpoint, run: &Run) -> Result<Position> {
+        let mut position: Position =
             checkpoint.get(KEY)?.ok_or_else(|| checkpoint.damaged("it was not written by a Trainer"))?;
         let done = checkpoint.step();
         let Position { steps, steps_per_epoch, sums, window, seconds, peak_lr, .. } = &position;
@@ -60,15 +64,17 @@ impl Position {
         if !plausible {
             return Err(checkpoint.damaged("its numbers contradict each other"));
         }
-        // A schedule that depends on the length must have given the same rates so far.
-        let same_rates = || {
-            (0..done).all(|step| trainer.schedule.lr(1.0, step, *steps) == trainer.schedule.lr(1.0, step, run.steps))
-        };
-        // A run that ended within an epoch has closed it.
-        let closed = done == *steps && !done.is_multiple_of(*steps_per_epoch);
-        if *steps != run.steps && (done > run.steps || closed || !same_rates()) {
-            return Err(checkpoint.other_run("the number of steps", steps.to_string(), run.steps.to_string()));
+        // One that goes on must have something left to do.
+        if *steps != run.steps && (done > run.steps || done == run.steps && !position.unmeasured) {
+            let message = format!(
+                "the run of {} has made {done} steps already, {} are asked for; ask for more",
+                checkpoint.file(),
+                run.steps
+            );
+            return Err(Error::argument("Trainer", message));
         }
+        let numbered = |number: u64| position.history.iter().find(|metrics| metrics.epoch == number).copied();
+        position.best_epoch = position.best_epoch.or(position.best.and_then(numbered));
         Ok(position)
     }
 
@@ -86,6 +92,7 @@ pub(crate) fn settings(
 ) -> BTreeMap<String, String> {
     let trained = optim.parameters().iter().filter(|(_, parameter)| !parameter.is_frozen()).count();
     let number = |number: Option<f64>| number.map_or_else(|| "none".to_string(), |number| number.to_string());
+    let warmup = if trainer.ema.is_some() && trainer.ema_warmup { " with warm-up" } else { "" };
     let list = [
         ("the seed", trainer.seed.to_string()),
         ("the schedule", format!("{:?}", trainer.schedule)),
@@ -97,7 +104,7 @@ pub(crate) fn settings(
         ("the clipped norm", number(trainer.clip_norm)),
         ("the clipped value", number(trainer.clip_value)),
         ("the batches of a step", trainer.accumulate.to_string()),
-        ("the EMA decay", number(trainer.ema)),
+        ("the EMA decay", number(trainer.ema) + warmup),
         ("the optimizer", optim.settings()),
         ("the learning rate", optim.lr().to_string()),
         ("the number of trained parameters", trained.to_string()),

@@ -82,6 +82,7 @@ pub struct Trainer {
     pub(crate) clip_value: Option<f64>,
     pub(crate) accumulate: u64,
     pub(crate) ema: Option<f64>,
+    pub(crate) ema_warmup: bool,
     pub(crate) best_by: Option<Measure>,
     pub(crate) evaluate_every: u64,
     pub(crate) report_every: u64,
@@ -111,6 +112,7 @@ impl Trainer {
             clip_value: None,
             accumulate: 1,
             ema: None,
+            ema_warmup: true,
             best_by: None,
             evaluate_every: 1,
             report_every: 25,
@@ -194,15 +196,23 @@ impl Trainer {
         self
     }
 
-    /// Keeps a mean of the weights: [`kiln_nn::Ema`] with this decay. Evaluations and weights files are of the mean, and the model
-    /// has it when the run is over; steps go on from the weights themselves.
+    /// Keeps a mean of the weights: [`kiln_nn::Ema`] with this decay, which rises to it from 0 unless
+    /// [`Trainer::ema_warmup`] says otherwise. Evaluations and weights files are of the mean, and the model has it when the
+    /// run is over; steps go on from the weights themselves.
     pub fn ema(mut self, decay: f64) -> Trainer {
         self.ema = Some(decay);
         self
     }
 
+    /// Whether the decay of [`Trainer::ema`] rises from 0, by the formula of [`Ema::warmup`](kiln_nn::Ema::warmup). True unless
+    /// called: with a constant decay, the mean of a run of few steps is mostly the first weights.
+    pub fn ema_warmup(mut self, warmup: bool) -> Trainer {
+        self.ema_warmup = warmup;
+        self
+    }
+
     /// Which measure decides which epoch is the best: [`Measure::TestAccuracy`] unless called, or [`Measure::TrainLoss`] without a
-    /// test set.
+    /// test set. Of equally accurate epochs the one with the lower loss is the better: [`Measure::improves`].
     pub fn best_by(mut self, measure: Measure) -> Trainer {
         self.best_by = Some(measure);
         self
@@ -234,11 +244,17 @@ impl Trainer {
         self
     }
 
-    /// Whether to go on from the checkpoint in the folder, to the bit as if the run had not been interrupted. Where there is none, the run
-    /// starts from its beginning; [`Run::done`](crate::Run) tells.
+    /// Whether to go on from the checkpoint in the folder, to the bit as if the run had not been interrupted. Without a
+    /// checkpoint the run starts from its beginning; [`Run::done`](crate::Run) says which of the two it was.
     ///
-    /// Model, data and settings have to be those of the checkpoint. What only looks at the run may be others: evaluations, reports, hooks,
-    /// early stopping. The run may be longer, where its schedule was the same up to here.
+    /// Model, data and settings have to be those of the checkpoint. What only watches the run may differ: evaluations, reports,
+    /// hooks, early stopping.
+    ///
+    /// The length may differ too, also that of a run that was finished. From here on the learning rate is that of a run that
+    /// had the new length from the start. Constant, step, multi-step and exponential schedules simply continue, since they do
+    /// not depend on the length. [`Schedule::CosineAnnealing`], [`Schedule::OneCycle`] and [`Schedule::Polynomial`] do, so
+    /// their rate jumps here: up to where the longer curve is at this step, or down to the shorter one.
+    /// [`Run::planned`](crate::Run) is the earlier length.
     pub fn resume(mut self, resume: bool) -> Trainer {
         self.resume = resume;
         self
@@ -268,7 +284,8 @@ impl Trainer {
     /// on starts with that evaluation.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps or a setting out of its range,
+    /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps, one that is shorter than what its
+    /// checkpoint has done already, or a setting out of its range,
     /// [`Error::Diverged`](crate::Error::Diverged) with the step whose loss is not finite, [`Error::Io`](crate::Error::Io) for the
     /// folder, [`Error::OtherRun`](crate::Error::OtherRun) and [`Error::Damaged`](crate::Error::Damaged) for its checkpoint; those of the hooks, the data, the model and the device.
     pub fn run(

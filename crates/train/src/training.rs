@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use kiln_autograd::{Gradients, Tape};
 use kiln_data::{Batch, Loader, Skipped, Splits};
-use kiln_nn::{Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, clip_grad_norm, clip_grad_value};
+use kiln_nn::{
+    Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, StateFile, clip_grad_norm, clip_grad_value,
+};
 
 use crate::batch::{Feed, ToDevice};
 use crate::checkpoint::Checkpoint;
 use crate::early_stopping::EarlyStopping;
 use crate::error::{Error, Result};
 use crate::evaluation::{Evaluation, evaluate};
-use crate::folder::{CHECKPOINT_FILE, Folder, with_weights};
+use crate::folder::{BEST_FILE, CHECKPOINT_FILE, EPOCH_KEY, Folder, with_weights};
 use crate::groups::{Group, Groups};
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
 use crate::measure::Measure;
@@ -53,6 +55,8 @@ pub(crate) struct Training<'a> {
     history: Vec<EpochMetrics>,
     best: Option<EpochMetrics>,
     evaluation: Option<Evaluation>,
+    /// That of the best epoch.
+    best_evaluation: Option<Evaluation>,
     /// The training samples that could not be read, with the reasons.
     skipped: BTreeMap<usize, String>,
     /// Whether the steps of the epoch are done and its evaluation has failed.
@@ -108,6 +112,7 @@ impl<'a> Training<'a> {
             data.train.classes().len(),
         )?;
         let ema = trainer.ema.map(|decay| Ema::new(model, decay)).transpose()?;
+        let ema = ema.map(|ema| ema.warmup(trainer.ema_warmup));
         let mut training = Training {
             trainer,
             model,
@@ -132,6 +137,7 @@ impl<'a> Training<'a> {
             history: Vec::new(),
             best: None,
             evaluation: None,
+            best_evaluation: None,
             skipped: BTreeMap::new(),
             unmeasured: false,
         };
@@ -151,7 +157,9 @@ impl<'a> Training<'a> {
         }
         let checkpoint = Checkpoint::open(path, &self.feed.device)?;
         checkpoint.check(&self.settings)?;
-        let position = Position::of(&checkpoint, self.trainer, &self.run)?;
+        let position = Position::of(&checkpoint, &self.run)?;
+        self.best = position.best_epoch;
+        self.best_evaluation = self.evaluate_best(&path.with_file_name(BEST_FILE))?;
         checkpoint.load_model(self.model)?;
         checkpoint.load_optimizer(self.optim)?;
         if let Some(ema) = &mut self.ema {
@@ -167,13 +175,32 @@ impl<'a> Training<'a> {
         self.epoch =
             Epoch { sums: position.sums, window: position.window, before: position.seconds, started: Instant::now() };
         self.run.done = checkpoint.step();
-        self.unmeasured = position.unmeasured;
-        self.saved = (!self.unmeasured).then_some(self.run.done);
+        self.run.planned = position.steps;
         self.peak_lr = position.peak_lr;
-        self.best = position.history.iter().find(|metrics| Some(metrics.epoch) == position.best).copied();
         self.history = position.history;
         self.skipped = position.skipped;
+        let cut = !self.run.done.is_multiple_of(self.run.steps_per_epoch) && self.run.done < self.run.steps;
+        // An epoch that goes on is measured at its end, if it was not when the run was to end.
+        self.unmeasured = position.unmeasured && !cut;
+        self.saved = (!self.unmeasured).then_some(self.run.done);
+        if cut && self.history.last().is_some_and(|metrics| metrics.step == self.run.done) {
+            // The run was to end within this epoch. Now the epoch goes on, and has its line at its end.
+            self.history.pop();
+        }
         Ok(true)
+    }
+
+    /// The evaluation of the best epoch, from its weights: reports of a run that goes on need it before there is a better epoch.
+    /// The model's own weights are lost. `None` where the file is gone or damaged, which keeps no run from going on, or is of an
+    /// epoch that the checkpoint does not know yet.
+    fn evaluate_best(&self, file: &Path) -> Result<Option<Evaluation>> {
+        let Some(best) = self.best.filter(|best| best.test_loss.is_some()) else { return Ok(None) };
+        let Ok(weights) = StateFile::open(file) else { return Ok(None) };
+        let other = weights.metadata().get(EPOCH_KEY).is_some_and(|epoch| *epoch != best.epoch.to_string());
+        if other || self.model.load(file).is_err() {
+            return Ok(None);
+        }
+        evaluate(self.model, self.data.validation().0, self.feed).map(Some)
     }
 
     /// Saves a checkpoint, unless the last one is of this step.
@@ -193,7 +220,8 @@ impl<'a> Training<'a> {
             seconds: self.epoch.seconds(),
             peak_lr: self.peak_lr,
             history: self.history.clone(),
-            best: self.best.map(|best| best.epoch),
+            best_epoch: self.best,
+            best: None,
             early: self.early.as_ref().map(EarlyStopping::state),
             plateau: self.plateau.as_ref().map(plateau),
             skipped: self.skipped.clone(),
@@ -236,6 +264,7 @@ impl<'a> Training<'a> {
             steps: self.run.done,
             stopped,
             evaluation: self.evaluation,
+            best_evaluation: self.best_evaluation,
             skipped: skipped(&self.skipped),
         };
         self.hooks.finish(&outcome)?;
@@ -246,7 +275,7 @@ impl<'a> Training<'a> {
     fn steps(&mut self) -> Result<Stopped> {
         if std::mem::take(&mut self.unmeasured) {
             let last = self.run.done.saturating_sub(1);
-            self.optim.set_lr(self.trainer.schedule.lr(self.peak_lr, last, self.run.steps));
+            self.optim.set_lr(self.trainer.schedule.lr(self.peak_lr, last, self.run.planned));
             match self.end_epoch(self.run.done.div_ceil(self.run.steps_per_epoch))? {
                 Flow::Continue => {}
                 Flow::Stop => return Ok(Stopped::Hook),
@@ -393,8 +422,10 @@ impl<'a> Training<'a> {
         {
             early.step(value);
         }
-        // The time of what follows belongs to no epoch.
-        self.epoch = Epoch::start();
+        // An epoch that the run's end cuts short goes on where the run is made longer. The time of what follows belongs to no epoch.
+        if self.run.done.is_multiple_of(self.run.steps_per_epoch) {
+            self.epoch = Epoch::start();
+        }
         self.save()?;
         let flow = self.with_means(|this| {
             let evaluation = this.evaluation.as_ref().filter(|_| evaluated);
@@ -405,6 +436,7 @@ impl<'a> Training<'a> {
                 best,
                 history: &this.history,
                 best_epoch: this.best,
+                best_evaluation: this.best_evaluation.as_ref(),
                 skipped: &skipped(&this.skipped),
             })
         });
@@ -449,15 +481,14 @@ impl<'a> Training<'a> {
             skipped: self.skipped.len() as u64,
             memory: self.feed.device.memory().in_use,
         };
-        let best = self.best_by.of(&metrics).is_some_and(|value| {
-            let before = self.best.and_then(|best| self.best_by.of(&best));
-            before.is_none_or(|before| self.best_by.better(value, before, 0.0))
-        });
+        let known = self.best_by.of(&metrics).is_some();
+        let best = known && self.best.is_none_or(|best| self.best_by.improves(&metrics, &best));
+        if let Some(folder) = &self.folder {
+            folder.write_weights(self.model, self.trainer, epoch, best)?;
+        }
         if best {
             self.best = Some(metrics);
-        }
-        if let Some(folder) = &self.folder {
-            folder.write_weights(self.model, self.trainer, best)?;
+            self.best_evaluation = evaluation.cloned();
         }
         Ok((metrics, best, evaluate_now))
     }
@@ -486,7 +517,7 @@ fn plan(data: &Splits, feed: &Feed, trainer: &Trainer, batches_per_epoch: u64) -
     trainer.schedule.check(steps)?;
     let (tested, test_part) = data.validation();
     let (train_samples, test_samples) = (data.train.len(), tested.len());
-    Ok(Run { steps, epochs, steps_per_epoch, done: 0, train_samples, test_samples, test_part })
+    Ok(Run { steps, epochs, steps_per_epoch, done: 0, planned: steps, train_samples, test_samples, test_part })
 }
 
 /// What decides which epoch is the best. Measures of the test set need one.

@@ -117,7 +117,7 @@ fn nothing_is_needed() {
     let history = [epoch(1, 2.0, None), epoch(2, f64::NAN, None), epoch(3, f64::INFINITY, None)];
     let html = HtmlReport { history: &history, ..HtmlReport::default() }.html().unwrap();
     assert_eq!(html.matches("<svg").count(), 3);
-    assert!(html.contains("3 training samples could not be read") && html.contains("2 min 0 s"));
+    assert!(html.contains("<p>3 training samples that could not be read.</p>") && html.contains("2 min 0 s"));
     assert!(curves_svg(&[], &[]).unwrap().contains("no values"));
 }
 
@@ -159,6 +159,11 @@ fn pictures_are_of_the_right_samples() {
     let alts: Vec<&str> = html.split(" alt=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     // The surest mistakes first, then the surest of what is right.
     assert_eq!(alts[..4], ["sample 0", "sample 1", "sample 10", "sample 2"]);
+    // What they are in the order of can be read under them.
+    let losses: Vec<f64> =
+        html.split("<br>loss ").skip(1).map(|rest| rest.split('<').next().unwrap().parse().unwrap()).collect();
+    assert!(losses.len() == 3 && losses.is_sorted_by(|a, b| a >= b) && losses[0] > losses[2], "{losses:?}");
+    assert!(html.contains("The highest loss first"));
     assert_eq!(alts.len(), 3 + 12);
     let png = |index: usize| {
         use base64::Engine;
@@ -167,7 +172,33 @@ fn pictures_are_of_the_right_samples() {
         image::load_from_memory(&bytes).unwrap().to_luma8().into_raw()
     };
     assert_eq!((png(2), png(3)), (vec![10; 4], vec![2; 4]));
-    assert!(html.contains("<b><bdi>zero</bdi></b><br>taken for <bdi>one</bdi>, 99.9\u{a0}%"));
+    assert!(html.contains("<b><bdi>zero</bdi></b><br>taken for <bdi>one</bdi>, 99.9\u{a0}%<br>loss 6.9078"));
+}
+
+#[test]
+fn the_best_epoch_is_shown_and_named() {
+    let evaluation = evaluation(6, 1, &[]);
+    let history: Vec<EpochMetrics> = (1..=3).map(|number| epoch(number, 1.0, Some(1.0))).collect();
+    let page = |best: u64, evaluated: u64| {
+        let (best, evaluated) = (Some(history[best as usize - 1]), Some(evaluated));
+        HtmlReport { history: &history, best, evaluation: Some(&evaluation), evaluated, ..HtmlReport::default() }
+            .html()
+            .unwrap()
+    };
+    let shown = |of: &str| format!("The tables and pictures below show the evaluation of {of}: 6 test samples.");
+    let html = page(2, 2);
+    assert!(html.contains(&shown("epoch 2, the best")), "{html}");
+    assert!(html.contains("<small>test set, epoch 2</small>") && html.contains("<small>test set, epoch 3</small>"));
+    assert!(html.contains("<small>nats per sample, epoch 2</small>"));
+    // The last epoch is not told twice where it is the best.
+    assert!(!page(3, 3).contains("Last accuracy"));
+    assert!(page(2, 3).contains(&shown("epoch 3, the last that was evaluated")));
+    // One of a thing is not several.
+    let (one, first) = (self::evaluation(1, 1, &[]), [EpochMetrics { step: 1, skipped: 1, ..epoch(1, 1.0, None) }]);
+    let html = HtmlReport { history: &first, evaluation: Some(&one), ..HtmlReport::default() }.html().unwrap();
+    for text in ["the evaluation: 1 test sample.", "<small>1 step</small>", "<p>1 training sample that could"] {
+        assert!(html.contains(text), "{text}");
+    }
 }
 
 #[test]
@@ -192,6 +223,6 @@ fn large_pictures_become_small() {
     assert_eq!(untouched.clone().within(5), untouched);
     assert_eq!(
         Picture::from_planes([3, 1, 2], &[0; 5]).unwrap_err().to_string(),
-        "Picture::from_planes: 5 bytes for 3x1x2; needs as many as the shape says, and some"
+        "Picture::from_planes: 5 bytes for 3x1x2; needs as many as the shape says, and at least one"
     );
 }

@@ -13,7 +13,7 @@ use kiln_nn::{Build, Conv2d, Flatten, Init, Linear, Module, Result, Sgd, Visitor
 use kiln_tensor::Device;
 use kiln_train::{
     CURVES_PNG_FILE, CURVES_SVG_FILE, Error, Feed, Flow, Graph, Hook, Length, METRICS_FILE, Outcome, REPORT_FILE,
-    Reporter, Stopped, TensorBoard, Trainer,
+    Reporter, StepEnd, Stopped, TensorBoard, Trainer,
 };
 
 /// Names that would break out of a page that does not look at them.
@@ -71,6 +71,8 @@ impl Module for Tiny {
 enum Stop {
     Interrupt(u64),
     Fail(u64),
+    /// It goes on with a last layer that is turned round: later epochs are worse.
+    Spoil(u64),
 }
 
 impl Hook for Stop {
@@ -80,6 +82,16 @@ impl Hook for Stop {
             Stop::Fail(at) if at == step => Err(Error::hook("Stop", "as asked")),
             _ => Ok(Flow::Continue),
         }
+    }
+
+    fn wants_gradients(&self, step: u64) -> bool {
+        matches!(*self, Stop::Spoil(at) if at == step)
+    }
+
+    fn after_backward(&mut self, end: &StepEnd<'_>) -> kiln_train::Result<()> {
+        let parameters = end.model.parameters();
+        let head = parameters.get("head.weight").unwrap();
+        Ok(head.set(head.value().mul_scalar(-20.0)?)?)
     }
 }
 
@@ -159,7 +171,8 @@ fn a_run_leaves_its_report_curves_and_events() {
     assert!(html.contains("lr = 0.1") && html.contains("conv.weight") && html.contains("3 epochs, finished"));
     assert_eq!(html.matches("<svg").count(), 3);
     // Four filters, and of the 32 samples twelve right and all mistakes.
-    let mistakes = outcome.evaluation.as_ref().unwrap().predictions.iter().filter(|p| p.label != p.predicted).count();
+    let mistakes =
+        outcome.best_evaluation.as_ref().unwrap().predictions.iter().filter(|p| p.label != p.predicted).count();
     assert!((1..=12).contains(&mistakes), "{mistakes}");
     assert_eq!(html.matches("<img src=\"data:image/png;base64,").count(), 4 + 12 + mistakes);
     // One network, nothing from elsewhere, no script.
@@ -252,4 +265,32 @@ fn a_resumed_run_shows_what_was_before() {
     let html = fs::read_to_string(out.join(REPORT_FILE)).unwrap();
     let rows = html.split("<tbody>").map(|body| body.split("</tbody>").next().unwrap().matches("<tr>").count());
     assert!(rows.into_iter().any(|rows| rows == 3), "a row for each epoch");
+}
+
+/// The accuracy that the confusion matrix shows: the first table behind the curves' has the counts.
+fn shown_accuracy(html: &str) -> f64 {
+    let matrix = html.split("<table class=\"matrix\">").nth(1).unwrap().split("</table>").next().unwrap();
+    let cells = matrix.split("<td").skip(2).map(|cell| cell.split('>').nth(1).unwrap().split('<').next().unwrap());
+    let counts: Vec<f64> = cells.map(|cell| cell.parse().unwrap_or(0.0)).collect();
+    assert_eq!(counts.len(), 4, "{matrix}");
+    (counts[0] + counts[3]) / counts.iter().sum::<f64>()
+}
+
+#[test]
+fn the_report_shows_the_best_epoch_also_when_that_was_before_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = run(&folder.path().join("whole"), Some(Stop::Spoil(17)));
+    let best = whole.best.unwrap();
+    let (best_acc, last_acc) = (best.test_acc.unwrap(), whole.history[2].test_acc.unwrap());
+    assert!(best.epoch < 3 && best_acc > last_acc, "{:?}", whole.history);
+    // Resumed behind the best epoch, and the last one spoiled as before.
+    let out = folder.path().join("out");
+    run(&out, Some(Stop::Interrupt(17)));
+    try_run(&out, Some(Stop::Spoil(17)), true).unwrap();
+    for run in ["whole", "out"] {
+        let html = fs::read_to_string(folder.path().join(run).join(REPORT_FILE)).unwrap();
+        assert!(html.contains(&format!("the evaluation of epoch {}, the best", best.epoch)), "{run}");
+        assert_eq!(shown_accuracy(&html), best_acc, "{run}");
+        assert!(html.contains("<small>test set, epoch 3</small>"), "{run}: the last is told too");
+    }
 }

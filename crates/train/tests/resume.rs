@@ -17,7 +17,7 @@ use kiln_nn::{
 use kiln_tensor::Device;
 use kiln_train::{
     BEST_FILE, CHECKPOINT_FILE, Checkpoint, EarlyStopping, Error, Feed, Flow, Hook, Interrupt, Length, METRICS_FILE,
-    Measure, Outcome, Result, Run, Stopped, Trainer, WEIGHTS_FILE,
+    Measure, Outcome, Result, Run, StepEnd, StepReport, Stopped, Trainer, WEIGHTS_FILE,
 };
 
 fn device() -> Device {
@@ -262,12 +262,104 @@ fn a_checkpoint_of_another_run_is_told_by_what_differs() {
         builder.layer(ReLU).layer(Flatten).layer(Linear::builder(12, 10)).build(&device, &Init::seed(5)).unwrap();
     let error = run(&trainer, &narrow, &mut Adam::new(narrow.parameters(), 2e-3), 16, &data());
     assert_eq!(error, told("1.weight", "f32 [16, 784]", "f32 [12, 784]"));
-    // A schedule over another length would have given other rates.
-    let cosine = |epochs: u64| self::trainer(epochs, &out.join("cosine")).schedule(Schedule::cosine(0));
-    train(&cosine(1), &device, &mut StopBefore(4)).unwrap();
-    let error = train(&cosine(2).resume(true), &device, &mut ()).unwrap_err().to_string();
-    assert!(error.contains("the number of steps is 8 there and 16 here"), "{error}");
+    let plain = trainer.clone().ema_warmup(false);
+    let told_of_ema = told("the EMA decay", "0.9 with warm-up", "0.9");
+    assert_eq!(run(&plain, &model, &mut adam(), 16, &data()), told_of_ema);
     assert!(fs::read(&file).unwrap() == before, "a refused checkpoint is as it was");
+}
+
+/// Keeps the learning rate of each step, and how long the run was to be.
+#[derive(Default)]
+struct Rates(Vec<f64>, Vec<(u64, u64)>);
+
+impl Hook for Rates {
+    fn start(&mut self, run: &Run) -> Result<()> {
+        self.1.push((run.planned, run.steps));
+        Ok(())
+    }
+
+    fn report(&mut self, report: &StepReport) -> Result<Flow> {
+        self.0.push(report.lr);
+        Ok(Flow::Continue)
+    }
+}
+
+#[test]
+fn a_finished_run_is_made_longer_and_its_schedule_is_that_of_the_new_length() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let run = |name: &str, schedule: &Schedule, length: Length| {
+        let out = folder.path().join(name);
+        Trainer::new(length).seed(3).schedule(schedule.clone()).accumulate(2).report_every(1).out(out).resume(true)
+    };
+    let schedules = [
+        ("cosine", Schedule::cosine(2)),
+        ("one-cycle", Schedule::one_cycle()),
+        ("polynomial", Schedule::Polynomial { power: 1.0 }),
+        ("step", Schedule::Step { step_size: 5, gamma: 0.5 }),
+        ("multi-step", Schedule::MultiStep { milestones: vec![3, 12], gamma: 0.5 }),
+    ];
+    for (name, schedule) in schedules {
+        let mut rates = Rates::default();
+        let epochs = |epochs: u64| run(name, &schedule, Length::Epochs(epochs));
+        let first = train(&epochs(1), &device, &mut rates).unwrap();
+        let longer = train(&epochs(2), &device, &mut rates).unwrap();
+        assert_eq!((first.steps, longer.steps, longer.history.len()), (8, 16, 2));
+        assert_eq!(rates.1, [(8, 8), (8, 16)]);
+        let expected = (0..16).map(|step| schedule.lr(2e-3, step, if step < 8 { 8 } else { 16 }));
+        assert_eq!(rates.0, expected.collect::<Vec<_>>(), "{name}");
+        let told = train(&epochs(1), &device, &mut ()).unwrap_err().to_string();
+        let file = folder.path().join(name).join(CHECKPOINT_FILE);
+        assert_eq!(
+            told,
+            format!("Trainer: the run of {} has made 16 steps already, 8 are asked for; ask for more", file.display())
+        );
+    }
+    // A run that ended within an epoch: that goes on, with all of its samples in its line.
+    let steps = |name: &str, steps: u64| run(name, &Schedule::Constant, Length::Steps(steps)).ema(0.9);
+    let cut = train(&steps("cut", 11), &device, &mut ()).unwrap();
+    assert_eq!((cut.history.len(), cut.history[1].step), (2, 11));
+    train(&steps("cut", 21), &device, &mut ()).unwrap();
+    train(&steps("cut", 24), &device, &mut ()).unwrap();
+    train(&steps("straight", 24), &device, &mut ()).unwrap();
+    assert_same(&folder.path().join("cut"), &folder.path().join("straight"), "made longer within an epoch");
+}
+
+/// Spoils the last layer at the end of a step, so that no later epoch is as good.
+struct Spoils(u64);
+
+impl Hook for Spoils {
+    fn wants_gradients(&self, step: u64) -> bool {
+        step == self.0
+    }
+
+    fn after_backward(&mut self, end: &StepEnd<'_>) -> Result<()> {
+        let parameters = end.model.parameters();
+        let weight = parameters.get("5.weight").unwrap();
+        Ok(weight.set(weight.value().mul_scalar(-5.0)?)?)
+    }
+}
+
+#[test]
+fn the_best_epoch_keeps_its_evaluation_when_a_run_goes_on() {
+    let (device, folder) = (device(), tempfile::tempdir().unwrap());
+    let run = |name: &str| Trainer::new(Length::Epochs(3)).seed(3).accumulate(2).out(folder.path().join(name));
+    let whole = train(&run("whole"), &device, &mut Spoils(10)).unwrap();
+    assert_eq!(whole.best.unwrap().epoch, 1);
+    assert!(whole.best_evaluation.is_some() && whole.best_evaluation != whole.evaluation);
+    train(&run("out"), &device, &mut (Spoils(10), StopBefore(13))).unwrap();
+    let resumed = train(&run("out").resume(true), &device, &mut ()).unwrap();
+    assert_eq!(
+        (resumed.best.map(|best| best.epoch), resumed.best_evaluation),
+        (Some(1), whole.best_evaluation.clone())
+    );
+    assert_eq!(resumed.evaluation, whole.evaluation);
+    assert_same(&folder.path().join("out"), &folder.path().join("whole"), "spoiled");
+    // Weights of an epoch that the checkpoint does not know, as a kill between the two files leaves them, and none at all.
+    let out = folder.path().join("out");
+    fs::copy(out.join(WEIGHTS_FILE), out.join(BEST_FILE)).unwrap();
+    assert_eq!(train(&run("out").resume(true), &device, &mut ()).unwrap().best_evaluation, None);
+    fs::remove_file(out.join(BEST_FILE)).unwrap();
+    assert_eq!(train(&run("out").resume(true), &device, &mut ()).unwrap().best_evaluation, None);
 }
 
 /// Small numbers that look random, the same each time.

@@ -1,14 +1,19 @@
 //! What each setting of a run does, held against the same thing done by hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::BTreeMap;
+
 use kiln_autograd::{Tape, Var};
 use kiln_data::{Dataset, Splits};
-use kiln_nn::{Ema, Flatten, Init, Linear, Module, ReduceLrOnPlateau, Result, Schedule, Sgd, Visitor, clip_grad_norm};
+use kiln_nn::{
+    AdamW, BatchNorm1d, Dropout, Ema, Entry, Flatten, Init, Linear, Module, ReLU, ReduceLrOnPlateau, Result, Schedule,
+    Sequential, Sgd, Visitor, clip_grad_norm,
+};
 use kiln_tensor::ops::class_loss::CrossEntropyOptions;
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
-    ConfusionMatrix, EarlyStopping, EpochEnd, Feed, Flow, Hook, Length, Measure, Outcome, StepEnd, StepReport, Stopped,
-    ToDevice, Trainer, evaluate,
+    ConfusionMatrix, EarlyStopping, EpochEnd, EpochMetrics, Feed, Flow, Hook, Length, Measure, Outcome, StepEnd,
+    StepReport, Stopped, ToDevice, Trainer, evaluate,
 };
 
 fn device() -> Device {
@@ -105,10 +110,11 @@ fn a_loop_of_ones_own_gives_the_same_bits() {
     let data = splits();
     let trainer = Trainer::new(Length::Epochs(2)).seed(6).clip_norm(0.2).ema(0.8);
     let (with_trainer, outcome) = run(&trainer, 8, &data, &mut ());
+    assert_ne!(run(&trainer.ema_warmup(false), 8, &data, &mut ()).0, with_trainer);
 
     let model = Classifier::new(&device, 3);
     let mut optim = Sgd::new(model.parameters(), 0.5).momentum(0.9);
-    let mut ema = Ema::new(&model, 0.8).unwrap();
+    let mut ema = Ema::new(&model, 0.8).unwrap().warmup(true);
     let feed = Feed::new(&device).batch(8);
     let mut clipped = 0;
     for batch in feed.loader(&data.train).shuffle(6).epochs(2) {
@@ -127,6 +133,81 @@ fn a_loop_of_ones_own_gives_the_same_bits() {
     assert_eq!(with_trainer, model.values());
     assert_ne!(raw, model.values());
     assert_eq!(outcome.evaluation.unwrap(), evaluate(&model, &data.test, &feed).unwrap());
+}
+
+#[test]
+fn a_mean_of_few_steps_is_not_of_the_first_weights() {
+    let trainer = Trainer::new(Length::Epochs(8)).seed(2);
+    let loss = |trainer: &Trainer| run(trainer, 5, &splits(), &mut ()).1.evaluation.unwrap().loss;
+    // 80 steps: of a constant decay, the first weights still count 0.999^80, which is 92 %.
+    let [plain, warm, constant] =
+        [loss(&trainer), loss(&trainer.clone().ema(0.999)), loss(&trainer.clone().ema(0.999).ema_warmup(false))];
+    let device = device();
+    let first = evaluate(&Classifier::new(&device, 3), &splits().test, &Feed::new(&device)).unwrap().loss;
+    assert!(plain < 0.8 * first && warm < 0.5 * (plain + first), "{plain}, {warm}, {constant}, at first {first}");
+    assert!(constant > warm + 0.3 * (first - plain), "{plain}, {warm}, {constant}, at first {first}");
+}
+
+#[test]
+fn of_equally_accurate_epochs_the_lower_loss_is_the_better() {
+    let epoch = |test: Option<(f64, f64)>, train: (f64, f64)| {
+        let line = r#"{"epoch": 1, "step": 1, "lr": 0.1, "train_loss": 1, "train_acc": 0, "seconds": 1, "images_per_s": 1,
+            "skipped": 0, "memory": 0}"#;
+        let metrics: EpochMetrics = serde_json::from_str(line).unwrap();
+        let (train_acc, train_loss) = train;
+        let (test_acc, test_loss) = (test.map(|test| test.0), test.map(|test| test.1));
+        EpochMetrics { train_acc, train_loss, test_acc, test_loss, ..metrics }
+    };
+    let tests = |measure: Measure, given: (f64, f64), best: (f64, f64)| {
+        measure.improves(&epoch(Some(given), (0.0, 0.0)), &epoch(Some(best), (0.0, 0.0)))
+    };
+    // Accuracy and loss.
+    let (right, sure, unsure) = ((1.0, 0.0), (0.9, 0.1), (0.9, 0.5));
+    assert!(tests(Measure::TestAccuracy, sure, unsure) && !tests(Measure::TestAccuracy, unsure, sure));
+    assert!(!tests(Measure::TestAccuracy, sure, sure), "the first of equals");
+    assert!(tests(Measure::TestAccuracy, right, sure) && !tests(Measure::TestAccuracy, (0.8, 0.0), unsure));
+    assert!(tests(Measure::TestLoss, (0.95, 0.1), sure) && !tests(Measure::TestLoss, (1.0, 0.2), sure));
+    assert!(
+        tests(Measure::TestAccuracy, sure, (0.9, f64::NAN)) && !tests(Measure::TestAccuracy, (0.9, f64::NAN), sure)
+    );
+    // An epoch that was not evaluated is never better.
+    assert!(!Measure::TestAccuracy.improves(&epoch(None, right), &epoch(Some(unsure), unsure)));
+    assert!(Measure::TrainAccuracy.improves(&epoch(None, sure), &epoch(None, unsure)));
+}
+
+#[test]
+fn nothing_in_a_frozen_layer_moves() {
+    let device = device();
+    let model = Sequential::builder()
+        .layer(Flatten)
+        .layer(Linear::builder(4, 6))
+        .layer(BatchNorm1d::builder(6))
+        .layer(ReLU)
+        .layer(Dropout::new(0.3).unwrap())
+        .layer(Linear::builder(6, 3))
+        .build(&device, &Init::seed(3))
+        .unwrap();
+    let bits = || {
+        let of = |tensor: Tensor| tensor.to_vec::<f32>().unwrap().into_iter().map(f32::to_bits).collect();
+        let entry = |(name, entry)| match entry {
+            Entry::Parameter(parameter) => (name, of(parameter.value())),
+            Entry::Buffer(buffer) => (name, of(buffer.value())),
+            Entry::Count(count) => (name, vec![count.get() as u32]),
+        };
+        model.entries().into_iter().map(entry).collect::<BTreeMap<String, Vec<u32>>>()
+    };
+    // What it learned before, and what it must keep.
+    let feed = Feed::new(&device).batch(10);
+    let mut optim = AdamW::new(model.parameters(), 0.01).weight_decay(0.1);
+    let trainer = Trainer::new(Length::Epochs(1)).ema(0.9).clip_norm(1.0);
+    trainer.run(&model, &mut optim, &splits(), &feed, &mut ()).unwrap();
+    let before = bits();
+    assert_eq!(model.freeze("1").unwrap() + model.freeze("2").unwrap(), 4);
+    // The same optimizer: it has moments of the frozen layers.
+    trainer.run(&model, &mut optim, &splits(), &feed, &mut ()).unwrap();
+    let after = bits();
+    let moved: Vec<&str> = before.keys().filter(|name| before[*name] != after[*name]).map(String::as_str).collect();
+    assert_eq!(moved, ["5.bias", "5.weight"]);
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn targets_are_probabilities() {
     assert_eq!(targets.to_vec::<f32>().unwrap(), [1.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
     assert_eq!(
         batch.probabilities(&device(), 1).unwrap_err().to_string(),
-        "probabilities: a label 1 with 1 classes; pass the number of the dataset's classes"
+        "probabilities: label 1 with 1 class; pass the number of the dataset's classes"
     );
 }
 
@@ -252,6 +252,7 @@ fn a_run_learns_reports_and_leaves_its_files() {
         epochs: 4,
         steps_per_epoch: 7,
         done: 0,
+        planned: 28,
         train_samples: 50,
         test_samples: 22,
         test_part: Part::Test,
@@ -274,10 +275,15 @@ fn a_run_learns_reports_and_leaves_its_files() {
     let evaluated = evaluate(&model, &splits().test, &feed).unwrap();
     assert_eq!((Some(evaluated.loss), Some(evaluated.top1)), (history[3].test_loss, history[3].test_acc));
     assert_eq!(outcome.evaluation.as_ref(), Some(&evaluated));
-    // The first epoch with all right is the best: those after it are no better.
-    let best = history.iter().position(|metrics| metrics.test_acc == Some(1.0)).unwrap();
+    // Of the epochs with all right, the one with the lowest loss is the best.
+    let all_right: Vec<usize> = (0..4).filter(|&epoch| history[epoch].test_acc == Some(1.0)).collect();
+    let loss = |epoch: &&usize| history[**epoch].test_loss.unwrap();
+    let best = *all_right.iter().min_by(|a, b| loss(a).total_cmp(&loss(b))).unwrap();
+    assert!(best > all_right[0], "{history:?}");
     assert_eq!(outcome.best, Some(history[best]));
     assert_eq!(heard.bests.iter().rposition(|&best| best), Some(best));
+    let of_best = outcome.best_evaluation.as_ref().unwrap();
+    assert_eq!((Some(of_best.loss), Some(of_best.top1)), (history[best].test_loss, history[best].test_acc));
 
     let text = fs::read_to_string(out.join(METRICS_FILE)).unwrap();
     let lines: Vec<EpochMetrics> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -15,6 +15,9 @@ use crate::module::Module;
 ///
 /// Parameters are averaged; buffers, such as the running statistics of batch norm, are averaged too, and counts are not kept.
 ///
+/// With a constant decay the mean of a short run is mostly the first weights: after `t` updates they still count `decay^t`.
+/// [`Ema::warmup`] lets the decay rise from 0 instead.
+///
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_nn::{Ema, Init, Linear, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
@@ -35,7 +38,18 @@ use crate::module::Module;
 #[derive(Debug)]
 pub struct Ema {
     decay: f64,
+    warmup: bool,
+    updates: u64,
     means: BTreeMap<String, Tensor>,
+}
+
+/// What an [`Ema`] remembers, for a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub struct EmaState {
+    /// The updates so far.
+    pub updates: u64,
+    /// The means, by the names of what they are means of.
+    pub tensors: BTreeMap<String, Tensor>,
 }
 
 /// The tensors of a module that are averaged.
@@ -65,7 +79,23 @@ impl Ema {
             return Err(Error::argument("Ema", format!("decay = {decay}; pass a number from 0 to 1")));
         }
         let own = |(name, value, _): (String, Tensor, Entry)| Ok((name, copy(&value)?));
-        Ok(Ema { decay, means: tensors(model).map(own).collect::<Result<_>>()? })
+        let means = tensors(model).map(own).collect::<Result<_>>()?;
+        Ok(Ema { decay, warmup: false, updates: 0, means })
+    }
+
+    /// Whether the decay rises from 0 as [`Ema::warmup_decay`] says, so that the first update takes the weights as they are.
+    /// False unless called.
+    #[must_use]
+    pub fn warmup(mut self, warmup: bool) -> Ema {
+        self.warmup = warmup;
+        self
+    }
+
+    /// The decay of the update after `updates` others, with warm-up: `min(decay, 1 - (1 + updates)^(-2/3))`. It rises to 0.9 in
+    /// 31 updates, to 0.99 in 999 and to 0.999 in 31,622. The formula is that of timm's `ModelEmaV3` with `use_warmup`,
+    /// `warmup_gamma = 1` and `warmup_power = 2/3`, timm's defaults (`timm/utils/model_ema.py`).
+    pub fn warmup_decay(decay: f64, updates: u64) -> f64 {
+        decay.min(1.0 - (1.0 + updates as f64).powf(-2.0 / 3.0))
     }
 
     /// Moves the means toward the weights, in a few launches. To be called after the optimizer's step.
@@ -76,7 +106,10 @@ impl Ema {
         let current = self.matched("update", model)?;
         let pairs: Vec<Update<'_>> =
             current.iter().map(|(parameter, gradient, _)| Update { parameter, gradient }).collect();
-        Ok(foreach::lerp(&pairs, 1.0 - self.decay)?)
+        let decay = if self.warmup { Ema::warmup_decay(self.decay, self.updates) } else { self.decay };
+        foreach::lerp(&pairs, 1.0 - decay)?;
+        self.updates += 1;
+        Ok(())
     }
 
     /// Exchanges the model's weights with the means: once before an evaluation, and again behind it. Nothing is copied.
@@ -97,28 +130,29 @@ impl Ema {
         Ok(())
     }
 
-    /// The means by name, for a checkpoint. The tensors are copies.
+    /// The means and the number of updates, for a checkpoint. The tensors are copies.
     ///
     /// # Errors
     /// Those of the device.
-    pub fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.means.iter().map(|(name, mean)| Ok((name.clone(), copy(mean)?))).collect()
+    pub fn state(&self) -> Result<EmaState> {
+        let tensors = self.means.iter().map(|(name, mean)| Ok((name.clone(), copy(mean)?))).collect::<Result<_>>()?;
+        Ok(EmaState { updates: self.updates, tensors })
     }
 
-    /// Goes on from saved means.
+    /// Goes on from a saved state.
     ///
     /// # Errors
     /// [`Error::Argument`] where names or shapes are others. Nothing is changed then.
-    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+    pub fn load_state(&mut self, state: &EmaState) -> Result<()> {
         let same = |(a, b): ((&String, &Tensor), (&String, &Tensor))| {
             a.0 == b.0 && a.1.shape() == b.1.shape() && a.1.dtype() == b.1.dtype()
         };
-        if state.len() != self.means.len() || !state.iter().zip(&self.means).all(same) {
+        let EmaState { updates, tensors } = state;
+        if tensors.len() != self.means.len() || !tensors.iter().zip(&self.means).all(same) {
             return Err(Error::argument("Ema", "the state has other names or shapes; pass that of this model"));
         }
-        for (name, mean) in state {
-            self.means.insert(name.clone(), copy(mean)?);
-        }
+        self.means = tensors.iter().map(|(name, mean)| Ok((name.clone(), copy(mean)?))).collect::<Result<_>>()?;
+        self.updates = *updates;
         Ok(())
     }
 

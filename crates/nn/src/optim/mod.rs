@@ -12,7 +12,7 @@ mod slots;
 pub use accumulate::GradientAccumulator;
 pub use adam::{Adam, AdamW};
 pub use clip::{clip_grad_norm, clip_grad_value};
-pub use ema::Ema;
+pub use ema::{Ema, EmaState};
 pub use groups::ParameterGroups;
 pub use rmsprop::RMSprop;
 pub use sgd::Sgd;

@@ -1,7 +1,7 @@
 //! Which class was taken for which.
 
 use super::html::Html;
-use super::words::{count, percent};
+use super::words::{count, counted, percent};
 use crate::confusion::ConfusionMatrix;
 
 /// Up to so many classes are shown as a matrix; of more, the pairs that are confused most.
@@ -79,7 +79,7 @@ fn pairs(html: &mut Html, matrix: &ConfusionMatrix, name: &dyn Fn(u32) -> String
         html.leaf("p", &[], "No sample was taken for another class.");
         return;
     }
-    let words = format!("The pairs of {classes} classes that are confused most.");
+    let words = format!("The pairs that are confused most, of {} in all.", counted(classes as u64, "class"));
     html.leaf("p", &[("class", "faint")], &words);
     html.open("div", &[("class", "wide")]);
     html.open("table", &[("class", "list")]);

@@ -18,7 +18,7 @@ use crate::hook::StepReport;
 use crate::metrics::EpochMetrics;
 use crate::outcome::Stopped;
 use html::Html;
-use words::{bytes, count, decimals, duration, percent};
+use words::{bytes, count, counted, decimals, duration, percent};
 
 /// The file of a run's folder with the report.
 pub const REPORT_FILE: &str = "report.html";
@@ -49,8 +49,11 @@ pub struct HtmlReport<'a> {
     pub stopped: Option<Stopped>,
     /// The epochs that it was to have.
     pub planned: Option<u64>,
-    /// The latest evaluation: confusion matrix, classes, predictions.
+    /// The evaluation that is shown: confusion matrix, classes, predictions. [`Reporter`](crate::Reporter) passes that of the
+    /// best epoch.
     pub evaluation: Option<&'a Evaluation>,
+    /// The epoch whose weights were evaluated, from 1.
+    pub evaluated: Option<u64>,
     /// The evaluated dataset: names of the classes, and pictures.
     pub data: Option<&'a Dataset>,
     /// Which part it is; `None`: the test part.
@@ -93,6 +96,7 @@ impl HtmlReport<'_> {
         }
         if let Some(evaluation) = self.evaluation {
             let name = |class: u32| self.class_name(class);
+            html.leaf("p", &[("class", "faint")], &self.shown(evaluation));
             // A matrix of few classes leaves room beside it.
             let pair = if evaluation.confusion.classes() <= 11 { "pair" } else { "" };
             html.tag("div", &[("class", pair)], |html| {
@@ -110,6 +114,20 @@ impl HtmlReport<'_> {
         Ok(html.into_string())
     }
 
+    /// What the tables and pictures are of.
+    fn shown(&self, evaluation: &Evaluation) -> String {
+        let part = self.part.unwrap_or(Part::Test);
+        let of = match self.evaluated {
+            Some(epoch) if self.best.is_some_and(|best| best.epoch == epoch) => format!(" of epoch {epoch}, the best"),
+            Some(epoch) => format!(" of epoch {epoch}, the last that was evaluated"),
+            None => String::new(),
+        };
+        format!(
+            "The tables and pictures below show the evaluation{of}: {}.",
+            counted(evaluation.samples, &format!("{part} sample"))
+        )
+    }
+
     fn class_name(&self, class: u32) -> String {
         self.data.and_then(|data| data.class_name(class)).map_or_else(|| format!("class {class}"), str::to_string)
     }
@@ -121,15 +139,14 @@ impl HtmlReport<'_> {
             // A run that was killed looks like this too.
             None => self.planned.map_or_else(String::new, |planned| format!(" of {planned} so far")),
             Some(Stopped::Finished) => ", finished".to_string(),
-            Some(Stopped::EarlyStopping) => ", stopped early: it no longer got better".to_string(),
+            Some(Stopped::EarlyStopping) => ", stopped early: there was no further improvement".to_string(),
             Some(Stopped::Interrupted) => ", interrupted".to_string(),
             Some(Stopped::Hook) => ", stopped by a hook".to_string(),
         };
         let epochs = self.history.last().map_or(0, |last| last.epoch);
         let trained = match epochs {
             0 => "less than an epoch".to_string(),
-            1 => "1 epoch".to_string(),
-            epochs => format!("{epochs} epochs"),
+            epochs => counted(epochs, "epoch"),
         };
         if self.stopped.is_some() || epochs > 0 {
             html.leaf("p", &[("class", "faint")], &format!("{trained}{ended}"));
@@ -139,19 +156,27 @@ impl HtmlReport<'_> {
         if let Some((best, accuracy)) = self.best.and_then(|best| Some((best, best.test_acc?))) {
             tiles.push(("Best accuracy", percent(accuracy), format!("{part} set, epoch {}", best.epoch)));
         }
+        let last = self.history.iter().rfind(|metrics| metrics.test_acc.is_some());
+        if let Some((last, accuracy)) = last.and_then(|last| Some((last, last.test_acc?)))
+            && self.best.is_none_or(|best| best.epoch != last.epoch)
+        {
+            tiles.push(("Last accuracy", percent(accuracy), format!("{part} set, epoch {}", last.epoch)));
+        }
         if let Some(evaluation) = self.evaluation {
-            let samples = format!("{} {part} samples", count(evaluation.samples));
-            tiles.push(("Last accuracy", percent(evaluation.top1), samples));
+            let epoch = self.evaluated.map(|epoch| format!(", epoch {epoch}")).unwrap_or_default();
+            if self.best.is_none() && last.is_none() {
+                tiles.push(("Accuracy", percent(evaluation.top1), format!("{part} set{epoch}")));
+            }
             if let Some(top5) = evaluation.top5 {
-                tiles.push(("Top-5 accuracy", percent(top5), "its class among the first five".to_string()));
+                tiles.push(("Top-5 accuracy", percent(top5), format!("true class among the first five{epoch}")));
             }
             let what = if part == Part::Val { "Val loss" } else { "Test loss" };
-            tiles.push((what, decimals(evaluation.loss), "nats a sample".to_string()));
+            tiles.push((what, decimals(evaluation.loss), format!("nats per sample{epoch}")));
         }
         if let Some(last) = self.history.last() {
             let seconds = self.history.iter().map(|metrics| metrics.seconds).sum();
-            tiles.push(("Time", duration(seconds), format!("{} steps", count(last.step))));
-            tiles.push(("Speed", count(last.images_per_s.round() as u64), "images a second".to_string()));
+            tiles.push(("Time", duration(seconds), counted(last.step, "step")));
+            tiles.push(("Speed", count(last.images_per_s.round() as u64), "images per second".to_string()));
         }
         if let Some(summary) = self.summary {
             let trainable = format!("{} trainable", count(summary.trainable as u64));
@@ -220,10 +245,10 @@ impl HtmlReport<'_> {
         let Some(summary) = self.summary else { return };
         html.leaf("h2", &[], "Layers");
         let total = format!(
-            "{} parameters ({} trainable), {} floating-point operations forward, {} of state and {} of activations for this input.",
-            count(summary.parameters as u64),
+            "{} ({} trainable), {} in the forward pass, {} of state and {} of activations for this input.",
+            counted(summary.parameters as u64, "parameter"),
             count(summary.trainable as u64),
-            count(summary.flops),
+            counted(summary.flops, "floating-point operation"),
             bytes(summary.state_bytes),
             bytes(summary.activation_bytes)
         );
@@ -274,7 +299,7 @@ impl HtmlReport<'_> {
         let known = self.skipped.len() as u64;
         let more = self.history.last().map_or(0, |last| last.skipped).saturating_sub(known);
         if more > 0 {
-            let words = format!("{} training samples could not be read and were left out.", count(more));
+            let words = format!("{} that could not be read.", counted(more, "training sample"));
             html.leaf("h3", &[], "Left out");
             html.leaf("p", &[], &words);
         }
@@ -283,7 +308,8 @@ impl HtmlReport<'_> {
             if skipped.is_empty() {
                 continue;
             }
-            let heading = format!("{} {what} samples that could not be read", count(skipped.len() as u64));
+            let samples = counted(skipped.len() as u64, &format!("{what} sample"));
+            let heading = format!("{samples} that could not be read");
             html.leaf("h3", &[], &heading);
             html.tag("ul", &[], |html| {
                 for one in skipped.iter().take(MOST_SKIPPED) {

@@ -7,7 +7,7 @@ use kiln_nn::Module;
 use kiln_tensor::DType;
 
 use super::html::Html;
-use super::words::percent;
+use super::words::{counted, decimals, percent};
 use crate::error::Result;
 use crate::evaluation::{Evaluation, Prediction};
 use crate::picture::Picture;
@@ -27,6 +27,7 @@ pub struct Filters {
     name: String,
     shape: [usize; 4],
     values: Vec<f32>,
+    epoch: Option<u64>,
 }
 
 impl Filters {
@@ -46,7 +47,14 @@ impl Filters {
             return Ok(None);
         }
         let values = parameter.value().to_dtype(DType::F32)?.to_vec::<f32>()?;
-        Ok(Some(Filters { name: name.to_string(), shape, values }))
+        Ok(Some(Filters { name: name.to_string(), shape, values, epoch: None }))
+    }
+
+    /// Says that the weights are those after this epoch, counted from 1.
+    #[must_use]
+    pub fn after_epoch(mut self, epoch: u64) -> Filters {
+        self.epoch = Some(epoch);
+        self
     }
 
     /// Each filter as a picture. Its own extremes are black and white.
@@ -74,7 +82,7 @@ fn image(html: &mut Html, picture: &Picture, alt: &str) -> Result<()> {
     Ok(())
 }
 
-/// The samples that the network was right about with the highest probability, and those that cost it most.
+/// The mistakes with the highest loss, and the right predictions with the highest probability.
 pub(super) fn predictions(
     html: &mut Html,
     evaluation: &Evaluation,
@@ -88,18 +96,25 @@ pub(super) fn predictions(
     best.sort_by(|a, b| b.probability.total_cmp(&a.probability).then(a.sample.cmp(&b.sample)));
     html.leaf("h2", &[], "Predictions");
     html.leaf("h3", &[], "Most wrong");
-    if worst.is_empty() {
-        html.leaf("p", &[("class", "faint")], "No sample was taken for another class.");
-    }
+    let words = match worst.as_slice() {
+        [] => "No sample was taken for another class.",
+        _ => {
+            "The highest loss first, which is the lowest probability of the true class. Under each picture: its class, what it was \
+             taken for and with which probability, and the loss."
+        }
+    };
+    html.leaf("p", &[("class", "faint")], words);
     gallery(html, data, worst.iter().take(SHOWN), &|html, one| {
         html.tag("b", &[], |html| html.name(&name(one.label)));
         html.markup("<br>taken for ");
         html.name(&name(one.predicted));
         html.text(&format!(", {}", percent(one.probability)));
+        html.markup("<br>");
+        html.text(&format!("loss {}", decimals(one.loss)));
     })?;
     html.leaf("h3", &[], "Right with the highest probability");
     if best.is_empty() {
-        html.leaf("p", &[("class", "faint")], "No sample was taken for its class.");
+        html.leaf("p", &[("class", "faint")], "No prediction is right.");
     }
     gallery(html, data, best.iter().take(SHOWN), &|html, one| {
         html.tag("b", &[], |html| html.name(&name(one.label)));
@@ -137,7 +152,8 @@ fn gallery<'a>(
 pub(super) fn filters(html: &mut Html, filters: Option<&Filters>) -> Result<()> {
     html.leaf("h2", &[], "Filters of the first layer");
     let Some(filters) = filters else {
-        let words = "Left out: the first layer is not a convolution of images of one or three channels.";
+        let words = "Not shown: the first layer is no convolution of images of one or three channels, or no epoch has ended \
+                     since the run was resumed.";
         html.leaf("p", &[("class", "faint")], words);
         return Ok(());
     };
@@ -146,8 +162,11 @@ pub(super) fn filters(html: &mut Html, filters: Option<&Filters>) -> Result<()> 
     html.tag("p", &[("class", "faint")], |html| {
         html.leaf("code", &[], &filters.name);
         let what = if channels == 3 { "in colour" } else { "in grey" };
+        let epoch = filters.epoch.map(|epoch| format!(" after epoch {epoch}")).unwrap_or_default();
+        let filters = counted(count as u64, "filter");
         html.text(&format!(
-            ": {count} filters of {height}\u{d7}{width} pixels{shown}, {what}; each from its least weight, black, to its largest."
+            "{epoch}: {filters} of {height}\u{d7}{width} pixels{shown}, {what}. In each, the smallest weight is black and the \
+             largest white."
         ));
     });
     html.open("div", &[("class", "filters")]);

@@ -1,5 +1,7 @@
 //! Numbers as the report writes them.
 
+use crate::error::plural;
+
 /// A part of 1.
 pub(super) fn percent(part: f64) -> String {
     if part.is_finite() { format!("{:.1}\u{a0}%", 100.0 * part) } else { "–".to_string() }
@@ -21,6 +23,11 @@ pub(super) fn count(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A number of things, of which `one` names one.
+pub(super) fn counted(number: u64, one: &str) -> String {
+    format!("{} {}", count(number), plural(number == 1, one))
 }
 
 /// Seconds, in the two largest units.
@@ -49,11 +56,12 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, count, duration};
+    use super::{bytes, count, counted, duration};
 
     #[test]
     fn numbers_are_short_and_grouped() {
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1\u{202f}234", "1\u{202f}234\u{202f}567"]);
+        assert_eq!([0, 1, 2].map(|number| counted(number, "step")), ["0 steps", "1 step", "2 steps"]);
         assert_eq!([duration(5.04), duration(61.0), duration(7260.0)], ["5.0 s", "1 min 1 s", "2 h 1 min"]);
         assert_eq!(
             [bytes(12), bytes(2048), bytes(3 << 20), bytes(5 << 30)],

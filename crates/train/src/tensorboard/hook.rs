@@ -27,7 +27,7 @@ const MOST_VALUES: usize = 1 << 20;
 /// | `step/loss`, `step/accuracy`, `step/learning rate`, `step/images per second`, `step/memory MiB` | of the reports |
 /// | `loss/train`, `loss/test`, `accuracy/train`, `accuracy/test`, `top-5/train`, `top-5/test` | of the epochs |
 /// | `weights/NAME`, `gradients/NAME` | histograms; of tensors of more than 2^20 elements, of that many at even distances |
-/// | `training images/`, `mistakes/` | pictures at the start; the worst predictions at the end of a run that was not interrupted |
+/// | `training images/`, `mistakes/` | pictures at the start; the worst predictions of the best epoch at the end of a run that was not interrupted |
 /// | `configuration` | text |
 ///
 /// ```no_run
@@ -234,8 +234,12 @@ impl Hook for TensorBoard {
 
     fn finish(&mut self, outcome: &Outcome) -> Result<()> {
         // Those of a run that goes on later are not the last ones.
-        if let Some(evaluation) = outcome.evaluation.as_ref().filter(|_| outcome.stopped != Stopped::Interrupted) {
-            self.mistaken_pictures(evaluation, outcome.steps)?;
+        if outcome.stopped != Stopped::Interrupted {
+            match (outcome.best, &outcome.best_evaluation, &outcome.evaluation) {
+                (Some(best), Some(evaluation), _) => self.mistaken_pictures(evaluation, best.step)?,
+                (_, _, Some(evaluation)) => self.mistaken_pictures(evaluation, outcome.steps)?,
+                _ => {}
+            }
         }
         self.events.as_mut().map_or(Ok(()), EventFile::flush)
     }
