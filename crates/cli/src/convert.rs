@@ -7,6 +7,8 @@ use anyhow::Result;
 use clap::Args;
 use kiln_nn::StateFile;
 
+use crate::words::counted;
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Reads what torch.save wrote, in the form of today and in the older one: a state dict, or a
@@ -42,19 +44,20 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<()> {
     let open = if args.unverified { StateFile::open_unverified } else { StateFile::open };
     let mut file = open(&args.input)?;
     let mut out = io::stdout().lock();
-    let (mut tensors, mut elements) = (0u64, 0u64);
+    let (mut tensors, mut elements) = (0usize, 0usize);
     let width = file.names().map(str::len).max().unwrap_or(0);
     for name in file.names() {
         let Some((dtype, shape)) = file.shape(name) else { continue };
         tensors += 1;
-        elements += shape.iter().map(|&side| side as u64).product::<u64>();
+        elements += shape.iter().product::<usize>();
         if args.list {
             writeln!(out, "{name:width$}  {dtype} {shape:?}")?;
         }
     }
     if let Some(output) = &args.output {
         file.save(output)?;
-        writeln!(out, "{}: {tensors} tensors, {elements} elements", output.display())?;
+        let (tensors, elements) = (counted(tensors, "tensor"), counted(elements, "element"));
+        writeln!(out, "{}: {tensors}, {elements}", output.display())?;
     }
     Ok(())
 }

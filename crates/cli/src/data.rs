@@ -26,12 +26,16 @@ pub(crate) enum DataName {
 impl DataName {
     /// Whether two names are of one set, however its path is written.
     pub(crate) fn is_same(&self, other: &DataName) -> bool {
-        let place = |name: &DataName| match name {
-            DataName::FashionMnist => None,
-            DataName::Idx(path) | DataName::Path(path) => path.canonicalize().ok(),
-        };
-        self == other || place(self).is_some_and(|place_of_self| place(other) == Some(place_of_self))
+        match (self, other) {
+            (DataName::Path(a) | DataName::Idx(a), DataName::Path(b) | DataName::Idx(b)) => same_path(a, b),
+            _ => self == other,
+        }
     }
+}
+
+/// Whether two paths are equal or lead to the same place.
+pub(crate) fn same_path(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 impl FromStr for DataName {
@@ -121,6 +125,10 @@ pub(crate) struct DataArgs {
     /// The threads that read images; they do not change the result [default: one for each core, at most 8]
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<usize>,
+    /// The configuration file that names the data, where it is not the command line.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(crate) named_in: Option<PathBuf>,
 }
 
 /// Where the images of a set may lie.
@@ -158,6 +166,7 @@ impl DataArgs {
             limit: self.limit.or(other.limit),
             unreadable: self.unreadable.or(other.unreadable),
             workers: self.workers.or(other.workers),
+            named_in: if self.data.is_some() { &self.named_in } else { &other.named_in }.clone(),
         }
     }
 
@@ -171,6 +180,7 @@ impl DataArgs {
             limit: None,
             unreadable: Some(UnreadableName::Fail),
             workers: Some(workers()),
+            named_in: None,
         };
         self.or(&defaults)
     }
@@ -196,9 +206,13 @@ impl DataArgs {
                 let data = FashionMnist::embedded()?;
                 built_in(Splits::new(data.train().clone(), data.test().clone()))?
             }
-            DataName::Idx(folder) => built_in(idx::read_folder(folder)?)?,
+            DataName::Idx(folder) => {
+                self.check_exists(folder)?;
+                built_in(idx::read_folder(folder)?)?
+            }
             DataName::Path(path) => {
-                check_path(path)?;
+                self.check_exists(path)?;
+                check_kind(path)?;
                 read(path, &options)?
             }
         };
@@ -219,6 +233,24 @@ impl DataArgs {
         DataArgs { test_fraction: self.test_fraction.or(Some(0.0)), ..self.clone() }
     }
 
+    /// Fails for a path at which nothing lies, in words for a person who may have meant a name, or who runs it from another
+    /// folder or machine than the run that the path is from.
+    fn check_exists(&self, path: &Path) -> Result<()> {
+        if path.exists() {
+            return Ok(());
+        }
+        let Some(file) = &self.named_in else {
+            bail!("{}: there is no such file or folder; pass {NEEDED}", path.display());
+        };
+        let folder = std::env::current_dir().ok().filter(|_| path.is_relative());
+        let folder = folder.map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
+        bail!(
+            "{}: there is no such file or folder{folder}; {} names it as the data: pass --data with {NEEDED}",
+            path.display(),
+            file.display()
+        )
+    }
+
     pub(crate) fn unreadable(&self) -> Unreadable {
         match self.unreadable {
             Some(UnreadableName::Skip) => Unreadable::Skip,
@@ -227,11 +259,8 @@ impl DataArgs {
     }
 }
 
-/// Fails for a path at which no set can lie, in words for a person who may have meant a name.
-fn check_path(path: &Path) -> Result<()> {
-    if !path.exists() {
-        bail!("{}: there is no such file or folder; pass {NEEDED}", path.display());
-    }
+/// Fails for a file that is no set.
+fn check_kind(path: &Path) -> Result<()> {
     let csv = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv"));
     if path.is_file() && !csv {
         bail!("{}: is a single file and no .csv; pass {NEEDED}", path.display());

@@ -8,6 +8,8 @@ use kiln_gpu::{AdapterInfo, Device, Options, cache};
 use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
+use crate::words::counted;
+
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -106,7 +108,9 @@ fn tuning(info: &AdapterInfo) -> String {
         return "no cache folder, so neither kernels nor tuning are kept".to_string();
     };
     match Tuning::read(&folder, info) {
-        Ok(Some(tuning)) => format!("tuned: {} problems in {}", tuning.len(), Tuning::path(&folder, info).display()),
+        Ok(Some(tuning)) => {
+            format!("tuned: {} in {}", counted(tuning.len(), "problem"), Tuning::path(&folder, info).display())
+        }
         Ok(None) => "not tuned: see `kiln tune --help`".to_string(),
         Err(error) => format!("not tuned: {error}"),
     }

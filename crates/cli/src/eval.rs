@@ -12,6 +12,7 @@ use crate::devices;
 use crate::table::{self, Side};
 use crate::train::config;
 use crate::weights::WeightsArgs;
+use crate::words::counted;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -91,8 +92,9 @@ fn in_json(evaluation: &Evaluation, which: &str, names: &[String]) -> Value {
 fn print(out: &mut dyn Write, evaluation: &Evaluation, which: &str, names: &[String]) -> Result<()> {
     let percent = |part: f64| format!("{:.2} %", 100.0 * part);
     let top5 = evaluation.top5.map_or(String::new(), |top5| format!(", top-5 {}", percent(top5)));
-    let (top1, loss, samples) = (percent(evaluation.top1), evaluation.loss, evaluation.samples);
-    writeln!(out, "accuracy {top1}{top5}, loss {loss:.4}, on {samples} images: {which}\n")?;
+    let (top1, loss) = (percent(evaluation.top1), evaluation.loss);
+    let images = counted(evaluation.predictions.len(), "image");
+    writeln!(out, "accuracy {top1}{top5}, loss {loss:.4}, on {images}: {which}\n")?;
 
     let row = |name: &str, class: &ClassMetrics| {
         // Of a class without images nothing was measured.

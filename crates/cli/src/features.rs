@@ -15,6 +15,7 @@ use kiln_train::ToDevice;
 use crate::data::{self, DataArgs, PartName, with_advice};
 use crate::train::config;
 use crate::weights::{Trained, WeightsArgs};
+use crate::words::counted;
 use crate::{devices, npy, paths};
 
 #[derive(Debug, Args)]
@@ -80,7 +81,8 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<()> {
     devices::keep_pipelines(&device);
     let rows = features.values.len() / features.columns.max(1);
     let written = write(&args.out, rows, &features)?;
-    println!("{}: {rows} rows of {} numbers", written.join(", "), features.columns);
+    let (rows, columns) = (counted(rows, "row"), counted(features.columns, "number"));
+    println!("{}: {rows} of {columns}", written.join(", "));
     Ok(())
 }
 
@@ -90,7 +92,7 @@ fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Dataset, Unreadable
         let data = config::data_of_run(&args.data, &trained.path, args.part)?;
         let images = data.resolve(trained.card.input).open(None)?;
         let (part, which) = images.part(args.part);
-        eprintln!("{} images: {which}", part.len());
+        eprintln!("{}: {which}", counted(part.len(), "image"));
         return Ok((part.clone(), images.unreadable, true));
     }
     let found = paths::expand(&args.images)?;

@@ -19,6 +19,7 @@ mod summary;
 mod table;
 mod train;
 mod weights;
+mod words;
 
 use std::io;
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use clap::Args;
 use kiln_nn::{Init, LayerSummary, Summary, summary};
 use serde_json::{Value, json};
 
+use crate::words::counted;
 use crate::{devices, models};
 
 #[derive(Debug, Args)]
@@ -55,7 +56,8 @@ pub(crate) fn run(args: &SummaryArgs) -> Result<()> {
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&in_json(&found, [args.batch as usize, c, h, w]))?)?;
     } else {
-        writeln!(out, "{} for {} classes, input [{}, {c}, {h}, {w}]", description.name, args.classes, args.batch)?;
+        let classes = counted(args.classes as usize, "class");
+        writeln!(out, "{} for {classes}, input [{}, {c}, {h}, {w}]", description.name, args.batch)?;
         writeln!(out, "{found}")?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights
 use kiln_vision::Model;
 
 use crate::models;
+use crate::words::counted;
 
 #[derive(Debug, Args)]
 pub(crate) struct WeightsArgs {
@@ -100,7 +101,8 @@ pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Res
         std: description.std.to_vec(),
     });
     if outputs > 0 && card.classes.len() != outputs {
-        bail!("{shown}: has {} classes and weights for {outputs}; save it again", card.classes.len());
+        let classes = counted(card.classes.len(), "class");
+        bail!("{shown}: has {classes} and weights for {outputs}; save it again");
     }
     Ok((description, card))
 }

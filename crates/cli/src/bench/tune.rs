@@ -13,6 +13,7 @@ use super::args::TuneArgs;
 use super::clock;
 use super::kernels::{Pass, work};
 use super::nets::{Layer, NETS, SMALL_NETS};
+use crate::words::counted;
 
 /// How much faster than the rule's own choice another has to be: what differs by less differs by chance, and would change results'
 /// last bits for nothing.
@@ -74,7 +75,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     }
     if !args.json {
         let file = Tuning::path(&folder, device.info());
-        writeln!(out, "{} problems, {changed} not as by the rule; {}", seen.len(), file.display())?;
+        writeln!(out, "{}, {changed} not as by the rule; {}", counted(seen.len(), "problem"), file.display())?;
     }
     Ok(())
 }
@@ -132,6 +133,7 @@ fn show(device: &Device, folder: &Path) -> Result<()> {
     for (problem, algorithm) in tuning.iter() {
         writeln!(out, "{:<48} {algorithm}", problem.to_string())?;
     }
-    writeln!(out, "{} problems in {}", tuning.len(), Tuning::path(folder, device.info()).display())?;
+    let problems = counted(tuning.len(), "problem");
+    writeln!(out, "{problems} in {}", Tuning::path(folder, device.info()).display())?;
     Ok(())
 }

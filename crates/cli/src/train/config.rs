@@ -1,7 +1,7 @@
 //! The settings of a run: one struct for the options of the command line and the keys of a configuration file.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use clap::{Args, Command, ValueEnum};
@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::optim::OptimArgs;
 use super::schedule::ScheduleArgs;
 use crate::augment::AugmentArgs;
-use crate::data::{DataArgs, PartName};
+use crate::data::{DataArgs, DataName, PartName, same_path};
 use crate::ended::usage;
 use crate::models;
 
@@ -35,6 +35,9 @@ pub(crate) struct Settings {
     /// The model, one of `kiln models` [default: that of the --pretrained weights]
     #[arg(long, value_parser = models::names(), hide_possible_values = true)]
     pub(crate) model: Option<String>,
+    /// Where the run was started that wrote the file: the folder that relative paths in the file start from.
+    #[arg(skip)]
+    pub(crate) working_dir: Option<PathBuf>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,
@@ -69,7 +72,8 @@ pub(crate) struct StartArgs {
     /// Face Hub. For other classes than theirs the last layer is new
     #[arg(long, value_name = "FILE|DIR|hub:OWNER/NAME")]
     pub(crate) pretrained: Option<String>,
-    /// Keep these layers as they are, by the start of their names: --freeze features; `kiln summary` has the names
+    /// Keep these layers as they are, by the start of their names: --freeze features; `kiln summary` has the names. Their batch
+    /// norm normalises by its running statistics and keeps them; dropout goes on
     #[arg(long, value_name = "PREFIX", num_args = 1.., value_delimiter = ',')]
     pub(crate) freeze: Option<Vec<String>>,
     /// Decides the first weights, the order of the images and all other random numbers: the same seed gives the same weights
@@ -145,11 +149,42 @@ const REPLACES: [(&str, &[&str]); 5] = [
 ];
 
 impl Settings {
-    /// Reads a configuration file.
+    /// Reads a configuration file. Its relative paths become such that they are found from the current folder.
     pub(crate) fn read(path: &Path) -> Result<Settings> {
         let shown = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("{shown}: cannot be read"))?;
-        Settings::parse(&text, &shown.to_string())
+        let mut settings = Settings::parse(&text, &shown.to_string())?;
+        if let Some(folder) = settings.working_dir.take() {
+            settings.start_paths_from(&folder);
+        }
+        settings.data.named_in = Some(path.to_path_buf());
+        Ok(settings)
+    }
+
+    /// Lets relative paths start from a folder, unless that is the current one. What is not there any more is looked for in the
+    /// current folder: the run may have been copied from another machine.
+    fn start_paths_from(&mut self, folder: &Path) {
+        if env::current_dir().is_ok_and(|here| same_path(&here, folder)) {
+            return;
+        }
+        let found = |path: &Path| Some(folder.join(path)).filter(|there| path.is_relative() && there.exists());
+        if let Some(DataName::Path(path) | DataName::Idx(path)) = &mut self.data.data
+            && let Some(there) = found(path)
+        {
+            *path = there;
+        }
+        if let Some(weights) = &mut self.start.pretrained
+            && let Some(there) = found(Path::new(weights.as_str())).and_then(|there| there.to_str().map(String::from))
+        {
+            *weights = there;
+        }
+    }
+
+    /// Whether a path depends on the folder that the program is started in.
+    pub(crate) fn has_relative_paths(&self) -> bool {
+        let data = matches!(&self.data.data, Some(DataName::Path(path) | DataName::Idx(path)) if path.is_relative());
+        let weights = self.start.pretrained.as_ref();
+        data || weights.is_some_and(|given| !given.starts_with("hub:") && Path::new(given).is_relative())
     }
 
     /// From the text of a configuration file, which is called `name` in errors.
@@ -187,7 +222,9 @@ impl Settings {
             }
         }
         all.extend(own);
-        Ok(all.try_into()?)
+        let mut all: Settings = all.try_into()?;
+        all.data.named_in = file.data.named_in.clone().filter(|_| self.data.data.is_none());
+        Ok(all)
     }
 
     /// The text of a configuration file with them.
@@ -293,10 +330,11 @@ const RANGES: &[(&[&str], Range)] = &[
     (&["workers"], Range::Count(64)),
 ];
 
-/// The keys of a configuration file: the names of the options.
+/// The keys of a configuration file: the names of the options, and where relative paths start.
 fn keys() -> Vec<String> {
     let command = Settings::augment_args(Command::new("settings"));
-    command.get_arguments().filter_map(|argument| argument.get_long()).map(String::from).collect()
+    let options = command.get_arguments().filter_map(|argument| argument.get_long());
+    options.chain(["working-dir"]).map(String::from).collect()
 }
 
 /// The data that a command looks at: what was given, and where that is the set of the run whose folder the weights are in, the

@@ -8,17 +8,18 @@ use kiln_nn::summary;
 use kiln_train::{CHECKPOINT_FILE, Graph, Hook, Interrupt, Outcome, Progress, Reporter, Run, TensorBoard};
 
 use super::TRACE_FILE;
-use super::config::CONFIG_FILE;
+use super::config::{CONFIG_FILE, Settings};
 use super::prepare::Prepared;
 use crate::data;
 use crate::profile::Profiled;
+use crate::words::counted;
 
 /// Runs the trainer with what a person wants to see of it.
 pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<Outcome> {
     let Prepared { config, settings, device, model, data, feed, trainer } = prepared;
     let mut optim = settings.optim.build(model.parameters())?;
     let mut follow = |hooks: &mut dyn Hook| trainer.run(&**model, &mut *optim, data, feed, hooks);
-    let mut keep = KeepConfig { path: out.join(CONFIG_FILE), text: config.clone(), began: false };
+    let mut keep = KeepConfig { path: out.join(CONFIG_FILE), text: config, settings, began: false };
     let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
     let files = (board(prepared, out)?, reporter(prepared, out)?, profiled.as_mut());
     let outcome = follow(&mut (Progress::new(), Interrupt::new()?, &mut keep, files)).map_err(|error| {
@@ -66,18 +67,38 @@ fn board(prepared: &Prepared, out: &Path) -> Result<Option<TensorBoard>> {
 }
 
 /// Writes the configuration when the run begins: a run that goes on is found to fit its checkpoint by then.
-struct KeepConfig {
+struct KeepConfig<'a> {
     path: PathBuf,
-    text: String,
+    text: &'a str,
+    settings: &'a Settings,
     /// Whether the run has begun: from then on, a checkpoint in its folder is its own.
     began: bool,
 }
 
-impl Hook for KeepConfig {
+impl KeepConfig<'_> {
+    /// How a new length changes the learning rate of the steps to come.
+    fn warning(&self, run: &Run) -> Option<String> {
+        let schedule = self.settings.schedule.build(run.steps_per_epoch);
+        let rate = |step: u64, steps: u64| schedule.lr(self.settings.optim.lr.unwrap_or(0.0), step, steps);
+        let (before, after) = (rate(run.done - 1, run.planned), rate(run.done, run.steps));
+        (rate(run.done, run.planned) != after).then(|| {
+            format!(
+                "warning: the schedule depends on the length of the run, which was {}: the learning rate goes from \
+                 {before:.2e} to {after:.2e}",
+                counted(run.planned as usize, "step")
+            )
+        })
+    }
+}
+
+impl Hook for KeepConfig<'_> {
     fn start(&mut self, run: &Run) -> kiln_train::Result<()> {
         self.began = true;
         if run.done > 0 {
-            eprintln!("goes on after step {} of {}", run.done, run.steps);
+            eprintln!("resumed after step {} of {}", run.done, run.steps);
+            if let Some(warning) = self.warning(run).filter(|_| run.steps != run.planned) {
+                eprintln!("{warning}");
+            }
         }
         Ok(kiln_nn::write_atomically(&self.path, self.text.as_bytes())?)
     }

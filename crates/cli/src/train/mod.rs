@@ -17,6 +17,7 @@ use kiln_train::{Outcome, REPORT_FILE, Stopped};
 
 use crate::devices;
 use crate::ended::Ended;
+use crate::words::counted;
 use config::{CONFIG_FILE, Settings};
 use follow::follow;
 use prepare::{Prepared, prepare};
@@ -34,7 +35,8 @@ those of the weights).
 The folder of the results then has
   config.toml               all settings; `kiln train --config config.toml` runs them again
   metrics.jsonl             a line of JSON for each epoch
-  best.safetensors          the weights of the epoch with the best test accuracy
+  best.safetensors          the weights of the epoch with the best test accuracy, and of equally
+                            accurate epochs of that with the lowest test loss
   model.safetensors         the last weights
   checkpoint.safetensors    all that --resume needs
   report.html               curves, confusion matrix, best and worst predictions; and curves.svg, .png
@@ -42,8 +44,13 @@ The folder of the results then has
 Ctrl-C ends a run after its step, saves a checkpoint and says how to go on; a second Ctrl-C ends it
 at once.
 
+--resume with more --epochs or --steps makes a run longer, also one that was finished. Schedules that
+depend on the length (cosine, one-cycle, polynomial) are stretched: the learning rate goes on as in a
+run that had the new length from the start, and kiln prints how it changes. Others simply continue.
+
 In a --config file each long option is a key, without its dashes: lr = 0.01, freeze = [\"features\"].
-Options on the command line win over it.
+Options on the command line win over it. Relative paths in it start from the folder that its key
+working-dir names, as a run's config.toml has it, or else from the current folder.
 
 Examples:
   kiln train --model alexnet-32 --data photos --out runs/photos
@@ -53,6 +60,7 @@ Examples:
   kiln train --model lenet5 --data idx:/data/mnist --optim sgd --lr 0.05 --schedule one-cycle
   kiln train --config run.toml --lr 0.0005
   kiln train --resume runs/photos
+  kiln train --resume runs/photos --epochs 40                     # a finished run, made longer
   kiln train --model lenet5 --data fashion-mnist --steps 50 --profile")]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
@@ -77,7 +85,13 @@ pub(crate) struct TrainArgs {
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let settings = settings(args)?;
     settings.check()?;
-    let start = Start::find(settings.model.as_deref(), &settings.start)?;
+    let start = Start::find(settings.model.as_deref(), &settings.start);
+    let start = match (args.file(), &settings.start.pretrained) {
+        (Some(file), Some(weights)) if args.settings.start.pretrained.is_none() => {
+            start.with_context(|| format!("pretrained = {weights:?} of {}", file.display()))?
+        }
+        _ => start?,
+    };
     let out = match &args.resume {
         Some(folder) => folder.clone(),
         None => folder::choose(args.out.as_deref(), start.description.name, args.overwrite)?,
@@ -91,23 +105,27 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     finish(&outcome, &prepared, &out)
 }
 
+impl TrainArgs {
+    /// The configuration file that the command line names.
+    fn file(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| self.resume.as_ref().map(|folder| folder.join(CONFIG_FILE)))
+    }
+}
+
 /// What the command line and the files that it names ask for.
 fn settings(args: &TrainArgs) -> Result<Settings> {
-    let file = match (&args.config, &args.resume) {
-        (Some(file), _) => Some(file.clone()),
-        (None, Some(folder)) => {
-            let file = folder.join(CONFIG_FILE);
-            if !file.is_file() {
-                bail!("{}: holds no run: there is no {CONFIG_FILE}; pass a run's folder", folder.display());
-            }
-            Some(file)
-        }
-        (None, None) => None,
-    };
-    match file {
-        Some(file) => args.settings.over(&Settings::read(&file)?),
-        None => Ok(args.settings.clone()),
+    let Some(file) = args.file() else { return Ok(args.settings.clone()) };
+    if let Some(folder) = &args.resume
+        && !file.is_file()
+    {
+        bail!("{}: holds no run: there is no {CONFIG_FILE}; pass a run's folder", folder.display());
     }
+    let mut settings = Settings::read(&file)?;
+    if args.resume.is_some() && settings.optim.ema.is_some() {
+        // A run that does not say so is of a version whose decay was constant.
+        settings.optim.ema_warmup.get_or_insert(false);
+    }
+    args.settings.over(&settings)
 }
 
 /// Says what came out and what to do with it.
@@ -125,7 +143,11 @@ fn finish(outcome: &Outcome, prepared: &Prepared, out: &Path) -> Result<()> {
         return Err(Ended::Interrupted(message).into());
     }
     if outcome.stopped == Stopped::EarlyStopping {
-        say("stopped early: the test loss has not fallen any more".to_string())?;
+        let evaluations = counted(prepared.settings.length.early_stopping.unwrap_or(1) as usize, "evaluation");
+        say(format!(
+            "stopped early: the {tested} loss did not fall in {evaluations}; --resume {shown} with a larger \
+             --early-stopping goes on"
+        ))?;
     }
     if let Some(best) = &outcome.best
         && let Some(accuracy) = best.test_acc

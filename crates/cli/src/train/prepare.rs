@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::Result;
 use kiln_data::Splits;
 use kiln_gpu::Device;
-use kiln_nn::{Init, Module};
+use kiln_nn::{Ema, Init, Module};
 use kiln_train::{EarlyStopping, Feed, Length, Measure, ModelCard, Normalize, Trainer};
 
 use super::config::{ClassWeights, Settings};
 use super::start::Start;
 use crate::data::{self, Images};
+use crate::words::counted;
 use crate::{devices, models};
 
 /// All that a run consists of.
@@ -77,10 +78,19 @@ pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume:
     images.splits.train = images.splits.train.transforms(settings.augment.transforms(&images))?;
     let feed =
         Feed::new(&device).batch(batch).workers(images.workers).unreadable(images.unreadable).normalize(normalize);
+    settings.working_dir = settings.has_relative_paths().then(std::env::current_dir).transpose()?;
     let config = settings.to_toml()?;
     let trainer = trainer(&settings, length, steps_per_epoch, &images).out(out).metadata(card.to_metadata());
     let trainer = trainer.config(&config).resume(resume);
     tell(&settings, &*model, &images, &device);
+    if let Some(decay) = settings.optim.ema {
+        let last = Ema::warmup_decay(decay, steps.saturating_sub(1));
+        if settings.optim.ema_warmup == Some(true) && last < decay {
+            eprintln!("weights are averaged: the decay rises to {last:.3} at the last step");
+        } else {
+            eprintln!("weights are averaged with the decay {decay}");
+        }
+    }
     Ok(Prepared { config, settings, device, model, data: images.splits, feed, trainer })
 }
 
@@ -122,7 +132,7 @@ fn trainer(settings: &Settings, length: Length, steps_per_epoch: u64, images: &I
         trainer = trainer.clip_value(value);
     }
     if let Some(decay) = optim.ema {
-        trainer = trainer.ema(decay);
+        trainer = trainer.ema(decay).ema_warmup(optim.ema_warmup != Some(false));
     }
     if let Some(alpha) = augment.mixup {
         trainer = trainer.mixup(alpha);
@@ -146,15 +156,15 @@ fn balanced(images: &Images) -> Vec<f32> {
 /// Says what is about to be trained, and how.
 fn tell(settings: &Settings, model: &dyn Module, images: &Images, device: &Device) {
     let Splits { train, val, test, test_part, .. } = &images.splits;
-    let val = val.as_ref().map_or(String::new(), |val| format!(", {} val", val.len()));
+    let val = val.as_ref().map_or(String::new(), |val| format!(", {}", counted(val.len(), "val image")));
     let [channels, height, width] = train.shape();
     eprintln!(
-        "{} with {} parameters on {} training{val} and {} {test_part} images of {} classes, {channels}x{height}x{width}",
+        "{} with {} on {}{val} and {} of {}, {channels}x{height}x{width}",
         settings.model.as_deref().unwrap_or(""),
-        model.num_parameters(),
-        train.len(),
-        test.len(),
-        train.classes().len(),
+        counted(model.num_parameters(), "parameter"),
+        counted(train.len(), "training image"),
+        counted(test.len(), &format!("{test_part} image")),
+        counted(train.classes().len(), "class"),
     );
     let name =
         |value: Option<toml::Value>| value.and_then(|value| value.as_str().map(String::from)).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use kiln_data::Splits;
-use kiln_nn::{LoadOptions, Module, StateFile};
+use kiln_nn::{Entry, LoadOptions, Module, StateFile};
 use kiln_train::ModelCard;
 use kiln_vision::Model;
 
@@ -114,7 +114,11 @@ impl Start {
             if trained == 0 {
                 return Err(ended::usage("--freeze leaves nothing to train; freeze fewer parts"));
             }
-            eprintln!("frozen: {}", frozen.into_iter().collect::<Vec<_>>().join(", "));
+            let norms =
+                model.entries().iter().any(|(_, entry)| matches!(entry, Entry::Buffer(buffer) if buffer.is_frozen()));
+            let norms =
+                if norms { "; batch norm there keeps its running statistics and normalises by them" } else { "" };
+            eprintln!("frozen: {}{norms}", frozen.into_iter().collect::<Vec<_>>().join(", "));
         }
         Ok(())
     }

@@ -147,8 +147,8 @@ fn training_is_judged_by_val_and_measured_by_test() {
     let output = kiln(&["train", "--resume", text(&run), "--unreadable", "skip"]);
     let (said, told) = (out(&output), err(&output));
     assert!(output.status.success(), "{said}{told}");
-    assert!(told.contains(" on 16 training, 5 val and 6 test images of 2 classes"), "{told}");
-    assert!(told.contains("\ngoes on after step 2 of 4\n"), "{told}");
+    assert!(told.contains(" on 16 training images, 5 val images and 6 test images of 2 classes"), "{told}");
+    assert!(told.contains("\nresumed after step 2 of 4\n"), "{told}");
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("epoch 1/2: train loss ") && lines[0].contains("; val loss "), "{said}");
     assert!(lines[1].starts_with("epoch 2/2: ") && said.contains(" % of the val images\n"), "{said}");

@@ -83,7 +83,7 @@ fn a_folder_of_photos_is_learned_with_the_defaults() {
         kiln(&["train", "--model", "mlp", "--data", text(&data), "--epochs", "4", "--batch", "8", "--out", text(&run)]);
     assert!(output.status.success(), "{}{}", out(&output), err(&output));
     assert!(
-        err(&output).contains(" parameters on 64 training and 16 test images of 2 classes, 1x28x28\n"),
+        err(&output).contains(" parameters on 64 training images and 16 test images of 2 classes, 1x28x28\n"),
         "{}",
         err(&output)
     );
@@ -138,6 +138,9 @@ fn the_same_configuration_gives_the_same_weights() {
     let without = |key: &str| {
         let mut config = config(&run("first"));
         config.remove(key).unwrap();
+        if key == "ema" {
+            config.remove("ema-warmup").unwrap();
+        }
         let file = folder.path().join("without.toml");
         fs::write(&file, config.to_string()).unwrap();
         done(&["train", "--config", text(&file), "--out", text(&run("without")), "--overwrite"]);
@@ -213,7 +216,7 @@ fn weights_are_fine_tuned_for_other_classes() {
     assert_eq!(card(&run), card(first));
 
     let told = failed(&[&args[..], &["--overwrite", "--pretrained", text(first), "--freeze", "feature"]].concat());
-    assert!(told.contains("no parameter or part is named \"feature\""), "{told}");
+    assert!(told.contains("no parameter or layer is named \"feature\""), "{told}");
     let refused =
         kiln(&[&args[..], &["--overwrite", "--pretrained", text(first), "--freeze", "features,classifier"]].concat());
     assert_eq!(
@@ -317,7 +320,7 @@ fn a_run_that_is_stopped_goes_on_to_the_same_weights() {
 
     let output = kiln(&["train", "--resume", text(&stopped)]);
     assert!(output.status.success(), "{}", err(&output));
-    assert!(err(&output).contains(&format!("\ngoes on after step {step} of 600\n")), "{}", err(&output));
+    assert!(err(&output).contains(&format!("\nresumed after step {step} of 600\n")), "{}", err(&output));
     assert!(weights(&stopped) == weights(&run("whole")), "the weights differ");
     assert_eq!(metrics(&stopped).len(), 12);
 
@@ -326,4 +329,111 @@ fn a_run_that_is_stopped_goes_on_to_the_same_weights() {
         missing,
         format!("error: {}: holds no run: there is no config.toml; pass a run's folder", run("none").display())
     );
+}
+
+#[test]
+fn a_finished_run_is_made_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, run) = (idx_folder(), folder.path().join("run"));
+    let name = format!("idx:{}", data.path().display());
+    let args = [
+        "train", "--model", "mlp", "--data", &name, "--batch", "10", "--warmup", "0", "--ema", "0.99", "--epochs", "2",
+    ];
+    let output = kiln(&[&args[..], &["--out", text(&run)]].concat());
+    assert!(output.status.success(), "{}", err(&output));
+    // Four steps an epoch; the mean of seven others and the first.
+    assert!(
+        err(&output).contains("\nweights are averaged: the decay rises to 0.750 at the last step\n"),
+        "{}",
+        err(&output)
+    );
+
+    let output = kiln(&["train", "--resume", text(&run), "--epochs", "4"]);
+    assert!(output.status.success(), "{}", err(&output));
+    // The last step of a cosine over 8 steps, and the one after it of one over 16.
+    let said = "\nresumed after step 8 of 16\nwarning: the schedule depends on the length of the run, which was 8 steps: the learning rate \
+                goes from 3.81e-5 to 5.00e-4\n";
+    assert!(err(&output).contains(said), "{}", err(&output));
+    assert_eq!((metrics(&run).len(), config(&run)["epochs"].as_integer()), (4, Some(4)));
+    let told = failed(&["train", "--resume", text(&run), "--epochs", "3"]);
+    assert!(told.ends_with("has made 16 steps already, 12 are asked for; ask for more"), "{told}");
+
+    // A run of a version that did not know of the rising decay goes on with a constant one.
+    let mut old = config(&run);
+    old.remove("ema-warmup").unwrap();
+    fs::write(run.join("config.toml"), old.to_string()).unwrap();
+    let told = failed(&["train", "--resume", text(&run), "--epochs", "5"]);
+    assert!(told.contains("the EMA decay is 0.99 with warm-up there and 0.99 here"), "{told}");
+}
+
+/// As a person who is in another folder than the one that the run was started in.
+#[test]
+fn relative_paths_are_found_from_another_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    photos(&at("project/photos"), &["dark", "light"], 10);
+    fs::create_dir_all(at("elsewhere")).unwrap();
+    let kiln = |from: &str, args: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_kiln")).args(args).current_dir(at(from)).output().unwrap()
+    };
+    let done = |from: &str, args: &[&str]| {
+        let output = kiln(from, args);
+        assert!(output.status.success(), "{}", err(&output));
+        out(&output)
+    };
+    let told = |from: &str, args: &[&str]| {
+        let output = kiln(from, args);
+        assert_eq!(output.status.code(), Some(1), "{}{}", out(&output), err(&output));
+        err(&output).lines().last().unwrap().to_string()
+    };
+    let first = [
+        "train",
+        "--model",
+        "mlp",
+        "--data",
+        "photos",
+        "--schedule",
+        "constant",
+        "--test-fraction",
+        "0.5",
+        "--batch",
+        "5",
+    ];
+    done("project", &[&first[..], &["--epochs", "1", "--out", "runs/first"]].concat());
+    let mut config = config(&at("project/runs/first"));
+    assert_eq!(config["data"].as_str(), Some("photos"));
+    // Weights by a relative path are needed again when the run goes on.
+    let second = ["train", "--data", "photos", "--pretrained", "runs/first", "--schedule", "constant", "--epochs", "1"];
+    done("project", &[&second[..], &["--out", "runs/second"]].concat());
+    for run in ["first", "second"] {
+        let run = at("project/runs").join(run);
+        done("elsewhere", &["train", "--resume", text(&run), "--epochs", "2"]);
+        assert_eq!(metrics(&run).len(), 2);
+    }
+    // The run's own settings count, by whatever path its data is named: half of the 20 images are for testing.
+    for data in [&[][..], &["--data", "../project/photos"]] {
+        let said = done("elsewhere", &[&["eval", "--weights", "../project/runs/first"], data].concat());
+        assert!(said.contains(" on 10 images: "), "{said}");
+    }
+    done("elsewhere", &["train", "--config", "../project/runs/first/config.toml", "--out", "again"]);
+
+    // All of it somewhere else, as on another machine: from the project's folder it is found as it was.
+    fs::rename(at("project"), at("moved")).unwrap();
+    let file = at("moved/runs/first/config.toml");
+    fs::write(&file, config.to_string()).unwrap();
+    done("moved", &["eval", "--weights", "runs/first"]);
+    // From elsewhere it cannot be. The message says which path this is; so it does for a file without a folder.
+    for keyed in [true, false] {
+        if !keyed {
+            config.remove("working-dir").unwrap();
+            fs::write(&file, config.to_string()).unwrap();
+        }
+        let told = told("elsewhere", &["train", "--resume", "../moved/runs/first", "--epochs", "3"]);
+        assert!(told.starts_with("error: photos: there is no such file or folder in "), "{told}");
+        assert!(told.contains("elsewhere; ../moved/runs/first"), "{told}");
+        assert!(told.contains("config.toml names it as the data: pass --data with "), "{told}");
+    }
+    let told = told("elsewhere", &["train", "--resume", "../moved/runs/second"]);
+    let start = "error: pretrained = \"";
+    assert!(told.starts_with(start) && told.contains("config.toml: "), "{told}");
 }
