@@ -1,5 +1,6 @@
 //! The errors of this crate: each says what was given, what is needed and what to change.
 
+use std::fmt::Display;
 use std::io;
 
 use crate::splits::Part;
@@ -48,7 +49,7 @@ pub enum Error {
     },
 
     /// An IDX file ends inside its header.
-    #[error("{file}: ends after {given} bytes, the header of an IDX {kind} file takes {needed}; fetch the file again")]
+    #[error("{file}: ends after {}, the header of an IDX {kind} file takes {needed}; fetch the file again", counted(*.given, "byte"))]
     IdxHeader {
         /// The file.
         file: String,
@@ -89,7 +90,10 @@ pub enum Error {
     },
 
     /// An IDX file holds less than its header declares.
-    #[error("{file}: holds {given} bytes, its header declares {declared}, which take {needed}; fetch the file again")]
+    #[error(
+        "{file}: holds {}, its header declares {declared}: {needed} in all; fetch the file again",
+        counted(*.given, "byte")
+    )]
     IdxShort {
         /// The file.
         file: String,
@@ -103,7 +107,8 @@ pub enum Error {
 
     /// An IDX file holds more than its header declares. Decompression stops at the first byte too many.
     #[error(
-        "{file}: holds {given} bytes{}, its header declares {declared}, which take {needed}; fetch the file again",
+        "{file}: holds {}{}, its header declares {declared}: {needed} in all; fetch the file again",
+        counted(*.given, "byte"),
         if *.stopped { " or more" } else { "" }
     )]
     IdxLong {
@@ -130,7 +135,9 @@ pub enum Error {
 
     /// Two IDX files do not belong together.
     #[error(
-        "{images_file} holds {images} images and {labels_file} holds {labels} labels; pass the two files of one set"
+        "{images_file} holds {} and {labels_file} holds {}; pass the two files of one set",
+        counted(*.images, "image"),
+        counted(*.labels, "label")
     )]
     IdxCounts {
         /// The file of images.
@@ -157,7 +164,7 @@ pub enum Error {
     },
 
     /// The pixels given for an image do not fill its shape.
-    #[error("image: {given} pixels for the shape {shape:?}; pass channels * height * width of them, at least one")]
+    #[error("image: {} for the shape {shape:?}; pass channels * height * width of them, at least one", counted(*.given, "pixel"))]
     ImagePixels {
         /// The shape [c, h, w].
         shape: [usize; 3],
@@ -187,7 +194,7 @@ pub enum Error {
     },
 
     /// Several samples that cannot be read were found before the first batch.
-    #[error("{count} of {samples} images cannot be read, the first because: {first}")]
+    #[error("{count} of {} cannot be read, the first because: {first}", counted(*.samples, "image"))]
     Unreadable {
         /// How many.
         count: usize,
@@ -198,7 +205,10 @@ pub enum Error {
     },
 
     /// Not one readable image was left in a whole epoch.
-    #[error("loader: none of {samples} samples could be read, the last one because: {last}; check the dataset's files")]
+    #[error(
+        "loader: none of {} could be read, the last one because: {last}; check the dataset's files",
+        counted(*.samples, "sample")
+    )]
     NothingReadable {
         /// How many were tried.
         samples: usize,
@@ -333,7 +343,8 @@ pub enum Error {
 
     /// A CIFAR file that does not hold whole records.
     #[error(
-        "{file}: holds {given} bytes, needs a multiple of {record}, at least one and at most {limit} bytes; fetch the file again"
+        "{file}: holds {}, needs a multiple of {record}, at least one and at most {limit} bytes; fetch the file again",
+        counted(*.given, "byte")
     )]
     CifarSize {
         /// The file.
@@ -356,7 +367,7 @@ pub enum Error {
     },
 
     /// The pixels or labels given for a dataset do not fill its shape.
-    #[error("dataset: shape {shape:?} needs {needed} {what}, {given} are given; pass as many as the shape says")]
+    #[error("dataset: shape {shape:?} needs {what}: {needed}, given: {given}; pass as many as the shape says")]
     DatasetLength {
         /// The shape [n, c, h, w].
         shape: [usize; 4],
@@ -379,7 +390,8 @@ pub enum Error {
 
     /// A label names no class.
     #[error(
-        "dataset: sample {index} has label {label}, there are {classes} classes; labels go from 0 to one less than the number of classes"
+        "dataset: sample {index} has label {label} of {}; labels go from 0 to one less than the number of classes",
+        counted(*.classes, "class")
     )]
     Label {
         /// The first sample with such a label.
@@ -391,7 +403,7 @@ pub enum Error {
     },
 
     /// A sample beyond the end of a dataset was asked for.
-    #[error("dataset: sample {index} was asked for, there are {len}; indices go from 0 to one less than the length")]
+    #[error("dataset: no sample {index} in a set of length {len}; indices go from 0 to one less than the length")]
     Index {
         /// The index that was given.
         index: usize,
@@ -419,7 +431,8 @@ pub enum Error {
 
     /// A batch is larger than this machine can address or allocate.
     #[error(
-        "loader: a batch of {samples} images of {shape:?} does not fit in memory; pass a smaller batch size or fewer batches to prefetch"
+        "loader: a batch of {} of {shape:?} does not fit in memory; pass a smaller batch size or fewer batches to prefetch",
+        counted(*.samples, "image")
     )]
     BatchMemory {
         /// Samples in the batch.
@@ -561,4 +574,14 @@ impl Error {
     pub fn source(what: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Source { what: what.into(), source: source.into() }
     }
+}
+
+/// A number of things, of which `one` names one: `1 class`, `2 classes`, `0 images`.
+pub(crate) fn counted<N: Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    let ending = match one.ends_with('s') {
+        _ if number == N::from(1) => "",
+        true => "es",
+        false => "s",
+    };
+    format!("{number} {one}{ending}")
 }

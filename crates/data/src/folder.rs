@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::classes::nfc;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::files::{PartFiles, ReadOptions};
 use crate::splits::{Part, Splits};
 use crate::walk::{Listing, Notes, images_below};
@@ -72,7 +72,8 @@ fn parts_of(dir: &Path, listing: &Listing, options: &ReadOptions, notes: &mut No
         }
         if listing.folders.is_empty() && part != Part::Train {
             let images = listing.images.len();
-            notes.add(format!("{}: left out, since its {images} images are not in class folders", path.display()));
+            let images = counted(images, "image");
+            notes.add(format!("{}: left out, since it has no class folders: {images}", path.display()));
         } else {
             found.push((part, path, listing));
         }

@@ -17,7 +17,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::classes::Classes;
 use crate::dataset::Dataset;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::splits::Splits;
 
 /// The largest height or width of an image, in pixels.
@@ -85,7 +85,7 @@ pub fn read_labels(path: impl AsRef<Path>) -> Result<Vec<u8>> {
 /// let error = kiln_data::idx::images_from_bytes("two pixels", &file[..17]).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "two pixels: holds 17 bytes, its header declares 1 images of 1x2 pixels, which take 18; fetch the file again"
+///     "two pixels: holds 17 bytes, its header declares 1 image of 1x2 pixels: 18 in all; fetch the file again"
 /// );
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
@@ -286,8 +286,8 @@ impl Header {
         }
         let [count, height, width] = dimensions;
         let declared = match kind.dimensions {
-            1 => format!("{count} labels"),
-            _ => format!("{count} images of {height}x{width} pixels"),
+            1 => counted(count, "label"),
+            _ => format!("{} of {height}x{width} pixels", counted(count, "image")),
         };
         let too_large = |limit| Error::IdxSize { file: file.to_owned(), declared: declared.clone(), limit };
         if ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)) {

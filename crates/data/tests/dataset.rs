@@ -32,11 +32,11 @@ fn samples_come_as_they_were_given() {
 fn lengths_that_do_not_fill_the_shape_are_refused() {
     assert_eq!(
         message(Dataset::from_memory(vec![0; 7], [2, 1, 2, 2], vec![0, 0], ["a"])),
-        "dataset: shape [2, 1, 2, 2] needs 8 pixels, 7 are given; pass as many as the shape says"
+        "dataset: shape [2, 1, 2, 2] needs pixels: 8, given: 7; pass as many as the shape says"
     );
     assert_eq!(
         message(Dataset::from_memory(vec![0; 8], [2, 1, 2, 2], vec![0], ["a"])),
-        "dataset: shape [2, 1, 2, 2] needs 2 labels, 1 are given; pass as many as the shape says"
+        "dataset: shape [2, 1, 2, 2] needs labels: 2, given: 1; pass as many as the shape says"
     );
 }
 
@@ -65,11 +65,11 @@ fn shapes_without_pixels_or_beyond_the_machine_are_refused() {
 fn labels_without_a_class_are_refused() {
     assert_eq!(
         message(Dataset::from_memory(vec![0; 3], [3, 1, 1, 1], vec![0, 1, 2], ["a", "b"])),
-        "dataset: sample 2 has label 2, there are 2 classes; labels go from 0 to one less than the number of classes"
+        "dataset: sample 2 has label 2 of 2 classes; labels go from 0 to one less than the number of classes"
     );
     assert_eq!(
         message(Dataset::new(Striped { fails_at: None }, [1, 1, 2], ["a"])),
-        "dataset: sample 1 has label 1, there are 1 classes; labels go from 0 to one less than the number of classes"
+        "dataset: sample 1 has label 1 of 1 class; labels go from 0 to one less than the number of classes"
     );
 }
 
@@ -77,12 +77,12 @@ fn labels_without_a_class_are_refused() {
 fn samples_beyond_the_end_are_refused() {
     assert_eq!(
         message(numbered(5).get(5)),
-        "dataset: sample 5 was asked for, there are 5; indices go from 0 to one less than the length"
+        "dataset: no sample 5 in a set of length 5; indices go from 0 to one less than the length"
     );
     let (part, _) = numbered(5).split(0.4, 0).unwrap();
     assert_eq!(
         message(part.get(2)),
-        "dataset: sample 2 was asked for, there are 2; indices go from 0 to one less than the length"
+        "dataset: no sample 2 in a set of length 2; indices go from 0 to one less than the length"
     );
 }
 

@@ -347,7 +347,7 @@ fn cifar_files_that_are_damaged_are_named() {
     fs::write(dir.path().join("data_batch_4.bin"), records(&[&[1], &[10]])).unwrap();
     assert_eq!(
         message(read_cifar10(dir.path())),
-        "dataset: sample 4 has label 10, there are 10 classes; labels go from 0 to one less than the number of classes"
+        "dataset: sample 4 has label 10 of 10 classes; labels go from 0 to one less than the number of classes"
     );
     // Without contents: the size is all that the file system keeps.
     fs::File::create(dir.path().join("train.bin")).unwrap().set_len(2 << 30).unwrap();

@@ -112,8 +112,8 @@ fn sizes_beyond_the_limits_are_refused_by_the_header_alone() {
         file
     };
     for (file, declared, limit) in [
-        (header(1, 0, 5), "1 images of 0x5 pixels", "sides from 1 to 16384"),
-        (header(1, 5, 16_385), "1 images of 5x16385 pixels", "sides from 1 to 16384"),
+        (header(1, 0, 5), "1 image of 0x5 pixels", "sides from 1 to 16384"),
+        (header(1, 5, 16_385), "1 image of 5x16385 pixels", "sides from 1 to 16384"),
         (header(u32::MAX, 16_384, 16_384), "4294967295 images of 16384x16384 pixels", "at most 4294967296 bytes"),
         (header(u32::MAX, 1, 2), "4294967295 images of 1x2 pixels", "at most 4294967296 bytes"),
     ] {
@@ -127,14 +127,14 @@ fn sizes_beyond_the_limits_are_refused_by_the_header_alone() {
 
 #[test]
 fn a_file_that_ends_early_is_named() {
-    let needed = "f: holds 33 bytes, its header declares 2 images of 3x3 pixels, which take 34; fetch the file again"
-        .to_string();
+    let needed =
+        "f: holds 33 bytes, its header declares 2 images of 3x3 pixels: 34 in all; fetch the file again".to_string();
     let cut = &images(2, 3, 3)[..33];
     assert_eq!(images_error(cut), needed);
     assert_eq!(images_error(&gzip(cut)), needed);
     assert_eq!(
         labels_error(&labels(&[1, 2, 3])[..8]),
-        "f: holds 8 bytes, its header declares 3 labels, which take 11; fetch the file again"
+        "f: holds 8 bytes, its header declares 3 labels: 11 in all; fetch the file again"
     );
 }
 
@@ -143,15 +143,15 @@ fn a_file_that_goes_on_is_named() {
     let long = [images(2, 3, 3), vec![0; 5]].concat();
     assert_eq!(
         images_error(&long),
-        "f: holds 39 bytes, its header declares 2 images of 3x3 pixels, which take 34; fetch the file again"
+        "f: holds 39 bytes, its header declares 2 images of 3x3 pixels: 34 in all; fetch the file again"
     );
     assert_eq!(
         images_error(&gzip(&long)),
-        "f: holds 35 bytes or more, its header declares 2 images of 3x3 pixels, which take 34; fetch the file again"
+        "f: holds 35 bytes or more, its header declares 2 images of 3x3 pixels: 34 in all; fetch the file again"
     );
     assert_eq!(
         labels_error(&[labels(&[1, 2]), vec![3]].concat()),
-        "f: holds 11 bytes, its header declares 2 labels, which take 10; fetch the file again"
+        "f: holds 11 bytes, its header declares 2 labels: 10 in all; fetch the file again"
     );
 }
 
@@ -225,7 +225,7 @@ fn a_truncated_file_is_named_by_its_path() {
     assert_eq!(
         idx::read_images(&path).unwrap_err().to_string(),
         format!(
-            "{}: holds 30 bytes, its header declares 2 images of 3x3 pixels, which take 34; fetch the file again",
+            "{}: holds 30 bytes, its header declares 2 images of 3x3 pixels: 34 in all; fetch the file again",
             path.display()
         )
     );
@@ -297,6 +297,6 @@ fn sets_that_are_not_fashion_mnist_are_named() {
     write_set(dir.path(), (images(2, 28, 28), labels(&[0, 10])), (images(1, 28, 28), labels(&[4])));
     assert_eq!(
         FashionMnist::from_dir(dir.path()).unwrap_err().to_string(),
-        "dataset: sample 1 has label 10, there are 10 classes; labels go from 0 to one less than the number of classes"
+        "dataset: sample 1 has label 10 of 10 classes; labels go from 0 to one less than the number of classes"
     );
 }

@@ -164,7 +164,7 @@ fn hostile_files_neither_panic_nor_take_memory() {
     for stored in [promise.clone(), gzip(&promise)] {
         assert_eq!(
             read_watched(&stored, 3, 0).unwrap_err().to_string(),
-            "mutated: holds 1016 bytes, its header declares 256 images of 4096x4096 pixels, which take 4294967312; fetch the file again"
+            "mutated: holds 1016 bytes, its header declares 256 images of 4096x4096 pixels: 4294967312 in all; fetch the file again"
         );
     }
 
@@ -174,7 +174,7 @@ fn hostile_files_neither_panic_nor_take_memory() {
     let bomb = gzip(&bomb);
     assert_eq!(
         read_watched(&bomb, 3, 0).unwrap_err().to_string(),
-        "mutated: holds 33 bytes or more, its header declares 1 images of 4x4 pixels, which take 32; fetch the file again"
+        "mutated: holds 33 bytes or more, its header declares 1 image of 4x4 pixels: 32 in all; fetch the file again"
     );
 
     // A bomb that keeps its word is a large file, and takes its own size once.

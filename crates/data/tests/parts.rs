@@ -87,7 +87,7 @@ fn parts_that_are_left_out_are_noted() {
     assert_eq!(
         found.notes,
         [
-            format!("{}: left out, since its 2 images are not in class folders", at("test")),
+            format!("{}: left out, since it has no class folders: 2 images", at("test")),
             format!("{}: left out, since its name is of no part (train, val or test)", at("unlabeled")),
             format!("left out, since they lie in {} beside its folders: {}", at("train"), at("train/loose.pgm")),
         ]
