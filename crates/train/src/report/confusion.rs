@@ -28,8 +28,8 @@ fn support(matrix: &ConfusionMatrix) -> Vec<u64> {
 fn table(html: &mut Html, matrix: &ConfusionMatrix, name: &dyn Fn(u32) -> String) {
     let names: Vec<String> = (0..matrix.classes() as u32).map(name).collect();
     let support = support(matrix);
-    let key = "Rows are the true classes, columns the predictions. Blue is right, orange a mistake; the darker, the larger the \
-                   part of the row.";
+    let key = "Rows are the true classes, columns the predicted ones. Correct predictions are blue, mistakes orange; the darker \
+               a cell, the larger its share of the row.";
     html.leaf("p", &[("class", "faint")], key);
     html.open("div", &[("class", "wide")]);
     html.open("table", &[("class", "matrix")]);
@@ -84,7 +84,7 @@ fn pairs(html: &mut Html, matrix: &ConfusionMatrix, name: &dyn Fn(u32) -> String
     html.open("div", &[("class", "wide")]);
     html.open("table", &[("class", "list")]);
     html.markup("<thead><tr><th>Class</th><th>taken for</th><th class=\"number\">Samples</th>");
-    html.markup("<th class=\"number\">Part of the class</th></tr></thead><tbody>");
+    html.markup("<th class=\"number\">Share of the class</th></tr></thead><tbody>");
     for &(number, label, predicted) in pairs.iter().take(PAIRS) {
         html.open("tr", &[]);
         html.tag("td", &[], |html| html.name(&name(label as u32)));

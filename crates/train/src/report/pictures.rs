@@ -99,8 +99,8 @@ pub(super) fn predictions(
     let words = match worst.as_slice() {
         [] => "No sample was taken for another class.",
         _ => {
-            "The highest loss first, which is the lowest probability of the true class. Under each picture: its class, what it was \
-             taken for and with which probability, and the loss."
+            "The highest loss first, which is the lowest probability of the true class. Under each picture: the true \
+             class, the predicted class with its probability, and the loss."
         }
     };
     html.leaf("p", &[("class", "faint")], words);
