@@ -1,5 +1,5 @@
-//! The house rules that a compiler does not check, read from the manifests: which crate may use which, who may name wgpu,
-//! that every crate keeps the workspace's lints, and how many crates the library pulls in.
+//! The house rules that a compiler does not check, read from the manifests and the lockfile: which crate may use which, who may name
+//! wgpu, that every crate keeps the workspace's lints and says where it comes from, and which crates the library pulls in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use serde_json::Value;
@@ -171,6 +171,102 @@ fn the_lints_section_is_read() {
         ["workspace=true"]
     );
     assert!(lints("[package]\nworkspace = true\n").is_empty());
+}
+
+#[test]
+fn every_published_crate_says_what_it_is_and_where_it_comes_from() {
+    let published = packages().into_iter().filter(|package| package["publish"].is_null());
+    let mut count = 0;
+    for package in published {
+        count += 1;
+        let name = text(&package, "name");
+        for key in ["description", "license", "repository", "documentation", "readme", "rust_version"] {
+            assert!(package[key].is_string(), "the manifest of {name} has no {key}");
+        }
+        assert_eq!(text(&package, "documentation"), format!("https://docs.rs/{name}"));
+    }
+    assert_eq!(count, ALLOWED.len() - 1, "all crates but xtask are published");
+}
+
+fn file(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// Of each crate in a lockfile, the names of those that it needs on any system with any feature in use.
+fn locked(lockfile: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let lockfile: toml::Table = toml::from_str(lockfile).unwrap();
+    let mut locked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in lockfile["package"].as_array().unwrap() {
+        let needed = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+        // A name, and the version where there are several.
+        let needed = needed.map(|needed| needed.as_str().unwrap().split(' ').next().unwrap().to_owned());
+        locked.entry(package["name"].as_str().unwrap().to_owned()).or_default().extend(needed);
+    }
+    locked
+}
+
+/// The crates of others that the library needs: all that can be reached from what its manifests name outside of tests.
+fn library_crates(edges: &[Edge], locked: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<String> {
+    let ours = |name: &str| name == "kiln" || EVERYTHING_BELOW.contains(&name);
+    let named = edges.iter().filter(|edge| ours(&edge.from) && !ours(&edge.to) && !edge.dev);
+    let mut open: Vec<String> = named.map(|edge| edge.to.clone()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(next) = open.pop() {
+        if found.insert(next.clone()) {
+            open.extend(locked[&next].iter().cloned());
+        }
+    }
+    found
+}
+
+#[test]
+fn the_librarys_crates_are_those_that_were_looked_at() {
+    let found = library_crates(&edges(&packages()), &locked(&file("Cargo.lock")));
+    let list = file("tests/library_crates.txt");
+    let known: BTreeSet<String> =
+        list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+    let new: Vec<_> = found.difference(&known).collect();
+    let gone: Vec<_> = known.difference(&found).collect();
+    assert!(
+        new.is_empty() && gone.is_empty(),
+        "the library's crates have changed. New: {new:?}; look at each (who maintains it, its licence, its unsafe code, whether a \
+         feature that is not needed brings it) and add it to tests/library_crates.txt. No longer there: {gone:?}; remove them"
+    );
+}
+
+#[test]
+fn no_crate_is_one_that_is_known_to_be_bad() {
+    let deny: toml::Table = toml::from_str(&file("deny.toml")).unwrap();
+    let bad: BTreeMap<&str, &str> = deny["bans"]["deny"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|ban| (ban["crate"].as_str().unwrap(), ban["reason"].as_str().unwrap()))
+        .collect();
+    assert!(bad.contains_key("ttf-parser") && bad.contains_key("number_prefix"), "{bad:?}");
+    let locked = locked(&file("Cargo.lock"));
+    let found: Vec<_> = bad.iter().filter(|(name, _)| locked.contains_key(**name)).collect();
+    assert!(
+        found.is_empty(),
+        "Cargo.lock has {found:?}; `cargo tree -i NAME --workspace --all-features --target all` says why"
+    );
+}
+
+#[test]
+fn crates_are_followed_from_the_manifests_through_the_lockfile() {
+    let lockfile = r#"
+        package = [
+            { name = "a", version = "1.0.0", dependencies = ["b 2.0.0", "c"] },
+            { name = "b", version = "1.0.0", dependencies = ["d"] },
+            { name = "b", version = "2.0.0" },
+            { name = "c", version = "1.0.0", dependencies = ["a"] },
+            { name = "d", version = "1.0.0" },
+            { name = "e", version = "1.0.0" },
+        ]"#;
+    let edge = |from: &str, to: &str, dev| Edge { from: from.to_owned(), to: to.to_owned(), dev };
+    let edges = [edge("kiln-nn", "a", false), edge("kiln-nn", "e", true), edge("kiln-cli", "e", false)];
+    let found = library_crates(&edges, &locked(lockfile));
+    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d"]);
 }
 
 #[test]

@@ -3,13 +3,10 @@
 use crate::error::Result;
 use crate::hook::StepReport;
 use crate::metrics::EpochMetrics;
-use crate::plot::{INK, Line, Panel, TEST, TRAIN, Unit, panels_png, panels_svg};
+use crate::plot::{INK, Line, Panel, TEST, TRAIN, Unit, panels_svg};
 
-/// The file of a run's folder with the curves as SVG.
-pub const CURVES_SVG_FILE: &str = "curves.svg";
-
-/// The file of a run's folder with the curves as PNG.
-pub const CURVES_PNG_FILE: &str = "curves.png";
+/// The file of a run's folder with the curves.
+pub const CURVES_FILE: &str = "curves.svg";
 
 /// The most points of a line over steps; more would not be seen.
 const MOST_POINTS: usize = 1000;
@@ -30,14 +27,6 @@ const MOST_POINTS: usize = 1000;
 /// [`Error::Drawing`](crate::Error::Drawing).
 pub fn curves_svg(history: &[EpochMetrics], steps: &[StepReport]) -> Result<String> {
     panels_svg(&panels(history, steps))
-}
-
-/// As [`curves_svg`], as the bytes of a PNG file with two pixels for each of CSS.
-///
-/// # Errors
-/// As [`curves_svg`].
-pub fn curves_png(history: &[EpochMetrics], steps: &[StepReport]) -> Result<Vec<u8>> {
-    panels_png(&panels(history, steps))
 }
 
 pub(crate) fn panels(history: &[EpochMetrics], steps: &[StepReport]) -> [Panel; 3] {

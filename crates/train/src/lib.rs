@@ -39,7 +39,7 @@ pub use batch::{Feed, Normalize, ToDevice};
 pub use card::ModelCard;
 pub use checkpoint::Checkpoint;
 pub use confusion::{ClassMetrics, ConfusionMatrix};
-pub use curves::{CURVES_PNG_FILE, CURVES_SVG_FILE, curves_png, curves_svg};
+pub use curves::{CURVES_FILE, curves_svg};
 pub use early_stopping::{EarlyStopping, EarlyStoppingState};
 pub use error::{Error, Result};
 pub use evaluation::{Evaluation, Prediction, evaluate};

@@ -1,14 +1,11 @@
-//! Curves of a run, by plotters: as files for people and papers, and inside of the report.
+//! Curves of a run as SVG, by plotters: as a file for people and papers, and inside of the report. The viewer has the font.
 
-use std::sync::OnceLock;
-
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::backend::{DrawingBackend, SVGBackend};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
 use plotters::element::{Circle, PathElement, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle, register_font};
+use plotters::style::{Color, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
 use crate::error::{Error, Result};
 
@@ -20,13 +17,11 @@ pub(crate) const INK: RGBColor = RGBColor(0x33, 0x33, 0x33);
 pub(crate) const FAINT: RGBColor = RGBColor(0x76, 0x76, 0x76);
 pub(crate) const GRID: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 
-/// A panel's size in an SVG file, in CSS pixels.
+/// A panel's size in CSS pixels.
 const PANEL: (i32, i32) = (360, 250);
-/// How many of its pixels a PNG has along that, for screens of high density.
-const DENSITY: i32 = 2;
 
-/// The family's name is the list that CSS wants; plotters looks it up as a whole, so that no other font of the program is replaced.
-const FONT: &str = "Roboto, system-ui, sans-serif";
+/// The font families, as CSS lists them.
+const FONT: &str = "system-ui, sans-serif";
 
 /// A line: its name, its colour, and points by ascending x.
 #[derive(Debug, Clone)]
@@ -99,35 +94,17 @@ impl Ticks {
     }
 }
 
-/// A panel's place on the sheet and the length of a CSS pixel.
-struct Frame {
-    left: i32,
-    width: i32,
-    height: i32,
-    pixel: i32,
-}
-
 type Sheet<DB> = DrawingArea<DB, Shift>;
 
 fn broken<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> Error {
     Error::drawing("the curves", error)
 }
 
-/// Gives plotters the font, once for the program.
-fn fonts() -> Result<()> {
-    static READY: OnceLock<bool> = OnceLock::new();
-    let bytes = include_bytes!("../fonts/Roboto-Regular-Latin1.ttf");
-    match READY.get_or_init(|| register_font(FONT, FontStyle::Normal, bytes).is_ok()) {
-        true => Ok(()),
-        false => Err(Error::drawing("the curves", "the font inside of the library cannot be read")),
-    }
-}
-
 impl Panel {
-    fn draw<DB: DrawingBackend>(&self, sheet: &Sheet<DB>, frame: &Frame) -> Result<()> {
-        let px = frame.pixel;
+    /// Draws it on a sheet, beginning at this x.
+    fn draw<DB: DrawingBackend>(&self, sheet: &Sheet<DB>, start: i32) -> Result<()> {
         let text = |size: i32, color: &RGBColor, h, v| -> TextStyle<'static> {
-            (FONT, size * px).into_font().color(color).pos(Pos::new(h, v))
+            (FONT, size).into_font().color(color).pos(Pos::new(h, v))
         };
         let words = |words: String, at: (i32, i32), style: TextStyle<'static>| {
             sheet.draw(&Text::new(words, at, style)).map_err(broken)
@@ -135,9 +112,9 @@ impl Panel {
         let stroke = |color: &RGBColor, width: i32| ShapeStyle {
             color: color.to_rgba(),
             filled: false,
-            stroke_width: (width * px) as u32,
+            stroke_width: width as u32,
         };
-        words(self.title.to_string(), (frame.left + 8 * px, 8 * px), text(18, &INK, HPos::Left, VPos::Top))?;
+        words(self.title.to_string(), (start + 8, 8), text(18, &INK, HPos::Left, VPos::Top))?;
 
         let finite = |line: &Line| -> Vec<(f64, f64)> {
             line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
@@ -145,8 +122,8 @@ impl Panel {
         let lines: Vec<(&Line, Vec<(f64, f64)>)> =
             self.lines.iter().map(|line| (line, finite(line))).filter(|(_, points)| !points.is_empty()).collect();
         let all = || lines.iter().flat_map(|(_, points)| points);
-        let (left, right) = (frame.left + 58 * px, frame.left + frame.width - 48 * px);
-        let (top, bottom) = (40 * px, frame.height - 50 * px);
+        let (left, right) = (start + 58, start + PANEL.0 - 48);
+        let (top, bottom) = (40, PANEL.1 - 50);
         if lines.is_empty() {
             let middle = ((left + right) / 2, (top + bottom) / 2);
             return words("no values".to_string(), middle, text(15, &FAINT, HPos::Center, VPos::Center));
@@ -164,17 +141,13 @@ impl Panel {
         for &tick in &y.at {
             let height = up(tick);
             sheet.draw(&PathElement::new([(left, height), (right, height)], stroke(&GRID, 1))).map_err(broken)?;
-            words(y.label(tick, self.unit), (left - 8 * px, height), text(14, &FAINT, HPos::Right, VPos::Center))?;
+            words(y.label(tick, self.unit), (left - 8, height), text(14, &FAINT, HPos::Right, VPos::Center))?;
         }
         let x = Ticks::around(first, last, 5.0, true);
         for &tick in x.at.iter().filter(|&&tick| (first - 1e-6..=last + 1e-6).contains(&tick)) {
-            words(
-                x.label(tick, Unit::Plain),
-                (across(tick), bottom + 7 * px),
-                text(14, &FAINT, HPos::Center, VPos::Top),
-            )?;
+            words(x.label(tick, Unit::Plain), (across(tick), bottom + 7), text(14, &FAINT, HPos::Center, VPos::Top))?;
         }
-        words(self.x.to_string(), ((left + right) / 2, bottom + 26 * px), text(14, &FAINT, HPos::Center, VPos::Top))?;
+        words(self.x.to_string(), ((left + right) / 2, bottom + 26), text(14, &FAINT, HPos::Center, VPos::Top))?;
 
         let mut labels: Vec<(i32, &Line)> = Vec::new();
         for (line, points) in &lines {
@@ -183,7 +156,7 @@ impl Panel {
             if path.len() <= 30 {
                 let dot = ShapeStyle { filled: true, ..stroke(&line.color, 0) };
                 for &at in &path {
-                    sheet.draw(&Circle::new(at, 3 * px, dot)).map_err(broken)?;
+                    sheet.draw(&Circle::new(at, 3, dot)).map_err(broken)?;
                 }
             }
             labels.push((path.last().map_or(bottom, |point| point.1), line));
@@ -193,8 +166,8 @@ impl Panel {
         labels.sort_by_key(|label| label.0);
         let mut above = i32::MIN / 2;
         for (height, line) in labels {
-            above = height.max(above + 16 * px);
-            words(line.name.to_string(), (right + 8 * px, above), text(16, &line.color, HPos::Left, VPos::Center))?;
+            above = height.max(above + 16);
+            words(line.name.to_string(), (right + 8, above), text(16, &line.color, HPos::Left, VPos::Center))?;
         }
         Ok(())
     }
@@ -205,28 +178,19 @@ impl Panel {
     }
 }
 
-fn draw<DB: DrawingBackend>(sheet: &Sheet<DB>, panels: &[Panel], pixel: i32) -> Result<()> {
-    let (width, height) = (PANEL.0 * pixel, PANEL.1 * pixel);
-    for (place, panel) in (0..).zip(panels) {
-        panel.draw(sheet, &Frame { left: place * width, width, height, pixel })?;
-    }
-    sheet.present().map_err(broken)
-}
-
-fn size(panels: &[Panel], pixel: i32) -> (u32, u32) {
-    // There are a handful of panels.
-    ((PANEL.0 * pixel) as u32 * panels.len() as u32, (PANEL.1 * pixel) as u32)
-}
-
 fn sheet_svg(panels: &[Panel], background: bool) -> Result<String> {
-    fonts()?;
+    // There are a handful of panels.
+    let size = (PANEL.0 as u32 * panels.len() as u32, PANEL.1 as u32);
     let mut svg = String::new();
     {
-        let sheet = SVGBackend::with_string(&mut svg, size(panels, 1)).into_drawing_area();
+        let sheet = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         if background {
             sheet.fill(&plotters::style::WHITE).map_err(broken)?;
         }
-        draw(&sheet, panels, 1)?;
+        for (place, panel) in (0..).zip(panels) {
+            panel.draw(&sheet, place * PANEL.0)?;
+        }
+        sheet.present().map_err(broken)?;
     }
     Ok(svg)
 }
@@ -234,19 +198,6 @@ fn sheet_svg(panels: &[Panel], background: bool) -> Result<String> {
 /// Panels side by side as the text of an SVG file, on white.
 pub(crate) fn panels_svg(panels: &[Panel]) -> Result<String> {
     sheet_svg(panels, true)
-}
-
-/// Panels side by side as the bytes of a PNG file, on white.
-pub(crate) fn panels_png(panels: &[Panel]) -> Result<Vec<u8>> {
-    fonts()?;
-    let (width, height) = size(panels, DENSITY);
-    let mut pixels = vec![255u8; width as usize * height as usize * 3];
-    draw(&BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area(), panels, DENSITY)?;
-    let mut png = Vec::new();
-    PngEncoder::new(&mut png)
-        .write_image(&pixels, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| Error::drawing("the curves", error))?;
-    Ok(png)
 }
 
 #[cfg(test)]

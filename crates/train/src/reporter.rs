@@ -8,7 +8,7 @@ use kiln_data::{Dataset, Skipped};
 use kiln_nn::{Summary, write_atomically};
 use kiln_tensor::Device;
 
-use crate::curves::{CURVES_PNG_FILE, CURVES_SVG_FILE, curves_png, curves_svg};
+use crate::curves::{CURVES_FILE, curves_svg};
 use crate::error::{Error, Result};
 use crate::evaluation::Evaluation;
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepReport};
@@ -16,7 +16,7 @@ use crate::metrics::EpochMetrics;
 use crate::outcome::{Outcome, Stopped};
 use crate::report::{Filters, HtmlReport, REPORT_FILE};
 
-/// Leaves [`REPORT_FILE`], [`CURVES_SVG_FILE`] and [`CURVES_PNG_FILE`] in a run's folder. They are written anew after every epoch and
+/// Leaves [`REPORT_FILE`] and [`CURVES_FILE`] in a run's folder. They are written anew after every epoch and
 /// when the run is over, so that one that fails or is killed has them too; a run that goes on from a checkpoint shows the epochs
 /// before it as well.
 ///
@@ -118,8 +118,7 @@ impl Reporter {
         };
         let write = |file: &str, bytes: &[u8]| write_atomically(&self.folder.join(file), bytes);
         write(REPORT_FILE, report.html()?.as_bytes())?;
-        write(CURVES_SVG_FILE, curves_svg(run.history, &self.steps)?.as_bytes())?;
-        Ok(write(CURVES_PNG_FILE, &curves_png(run.history, &self.steps)?)?)
+        Ok(write(CURVES_FILE, curves_svg(run.history, &self.steps)?.as_bytes())?)
     }
 }
 
@@ -159,7 +158,7 @@ impl Hook for Reporter {
         if run.done > 0 {
             return Ok(());
         }
-        for file in [REPORT_FILE, CURVES_SVG_FILE, CURVES_PNG_FILE].map(|file| self.folder.join(file)) {
+        for file in [REPORT_FILE, CURVES_FILE].map(|file| self.folder.join(file)) {
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
                     return Err(failed(&file, "remove this file of an earlier run")(error));

@@ -4,24 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use kiln_train::{
-    BEST_FILE, CHECKPOINT_FILE, CURVES_PNG_FILE, CURVES_SVG_FILE, METRICS_FILE, REPORT_FILE, WEIGHTS_FILE,
-};
+use kiln_train::{BEST_FILE, CHECKPOINT_FILE, CURVES_FILE, METRICS_FILE, REPORT_FILE, WEIGHTS_FILE};
 
 use super::config::CONFIG_FILE;
 
 /// All that a run may leave, but TensorBoard's files.
-const FILES: [&str; 9] = [
-    CONFIG_FILE,
-    METRICS_FILE,
-    WEIGHTS_FILE,
-    BEST_FILE,
-    CHECKPOINT_FILE,
-    REPORT_FILE,
-    CURVES_SVG_FILE,
-    CURVES_PNG_FILE,
-    super::TRACE_FILE,
-];
+const FILES: [&str; 8] =
+    [CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, BEST_FILE, CHECKPOINT_FILE, REPORT_FILE, CURVES_FILE, super::TRACE_FILE];
 
 /// What the names of TensorBoard's files begin with.
 const EVENTS: &str = "events.out.tfevents.";

@@ -39,7 +39,7 @@ The folder of the results then has
                             accurate epochs of that with the lowest test loss
   model.safetensors         the last weights
   checkpoint.safetensors    all that --resume needs
-  report.html               curves, confusion matrix, best and worst predictions; and curves.svg, .png
+  report.html               curves, confusion matrix, best and worst predictions; and curves.svg
 
 Ctrl-C ends a run after its step, saves a checkpoint and says how to go on; a second Ctrl-C ends it
 at once.
