@@ -25,6 +25,12 @@ fn vectors_of_a_dataset_are_those_that_the_last_layer_gets() {
     let features = floats(features.data());
     let labels: Vec<u8> = FashionMnist::embedded().unwrap().test().labels().flat_map(u32::to_le_bytes).collect();
     assert_eq!(tensors.tensor("labels").unwrap().data(), labels);
+    // A bit of a row is noticed.
+    let mut damaged = file.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    fs::write(&path, damaged).unwrap();
+    let told = failed(&["convert", text(&path), text(&logits)]);
+    assert!(told.contains(" does not match its checksum; "), "{told}");
 
     // The last layer's own values make the logits of them.
     done(&[&args[..], &["--layer", "classifier.4", text(&logits)]].concat());
