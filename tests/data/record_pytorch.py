@@ -631,6 +631,31 @@ def record_files():
     torch.save(model, folder / "object.pth")
     torch.save({"w": torch.ones(1).expand(1000)}, folder / "expanded.pth")
     torch.save({"epoch": 3, "loss": 0.5}, folder / "nothing.pth")
+    record_checkpoints(folder, model, {"optimizer": optim.state_dict()})
+
+
+def record_checkpoints(folder, model, optimizer):
+    """What training programs save: the weights of a Linear(3, 2) beside other things."""
+    weights = model.state_dict()
+    averaged = {name: value + 1 for name, value in weights.items()}
+    # PyTorch's ImageNet example.
+    imagenet = {"epoch": 3, "arch": "alexnet", "state_dict": weights, "best_acc1": torch.tensor(56.5), **optimizer}
+    torch.save(imagenet, folder / "imagenet.pth")
+    averages = {"epoch": 3, "model_ema": averaged, "best": torch.tensor([56.5]), "model": weights, **optimizer}
+    torch.save(averages, folder / "averages.pth")
+    torch.save({"generator": weights, "discriminator": averaged}, folder / "several.pth")
+    torch.save({"mine": weights, "best_acc1": torch.tensor([56.5]), "_extra": b"abc"}, folder / "unusual.pth")
+    lightning = {"model." + name: value for name, value in weights.items()} | {"loss.weight": torch.ones(4)}
+    lightning = {"state_dict": lightning, "hyper_parameters": {"weights": torch.ones(2)}, "loops": {}}
+    torch.save(lightning, folder / "lightning.pth")
+    torch.save(torch.nn.DataParallel(model).state_dict() | {"extra": 3}, folder / "parallel.pth")
+    torch.save({"model": model, "epoch": 1}, folder / "object_inside.pth")
+    quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
+    torch.save({"state_dict": weights | {"q": quantized}}, folder / "quantized.pth")
+    torch.save({"state_dict": weights, "q": quantized, "c": torch.ones(2) * 1j}, folder / "quantized_beside.pth")
+    torch.serialization.set_crc32_options(False)
+    torch.save(weights, folder / "no_sums.pth")
+    torch.serialization.set_crc32_options(True)
 
 
 if __name__ == "__main__":

@@ -67,11 +67,15 @@ fn reader_left(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes. Those that an earlier text already contains are not told twice.
+/// An error with its causes in one line; only the two columns of weights that do not fit keep their lines. Causes that an earlier text
+/// already contains are not told twice.
 pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
-        let text = cause.to_string().replace('\n', " ");
+        let text = match cause.downcast_ref() {
+            Some(kiln_nn::Error::Mismatch { .. }) => cause.to_string(),
+            _ => cause.to_string().replace('\n', " "),
+        };
         if line.contains(&text) {
             continue;
         }

@@ -6,12 +6,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use kiln_data::Classes;
 use kiln_gpu::Device;
-use kiln_nn::{Init, Module, StateFile};
+use kiln_nn::{Init, LoadOptions, Loaded, Module, StateFile};
 use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights};
 use kiln_vision::Model;
 
 use crate::models;
 use crate::words::counted;
+
+/// How many tensors a line names.
+const SHOWN: usize = 6;
 
 #[derive(Debug, Args)]
 pub(crate) struct WeightsArgs {
@@ -43,8 +46,11 @@ impl WeightsArgs {
 
     /// The error of damaged weights, with the other weights of the run, if these are whole.
     fn with_others(&self, error: anyhow::Error, path: &Path) -> anyhow::Error {
-        use kiln_nn::Error::{Checksum, Header, Truncated};
-        let damaged = matches!(error.downcast_ref(), Some(Checksum { .. } | Header { .. } | Truncated { .. }));
+        use kiln_nn::Error::{Checksum, Damaged, Header, NotWeights, Truncated};
+        let damaged = matches!(
+            error.downcast_ref(),
+            Some(Checksum { .. } | Damaged { .. } | Header { .. } | NotWeights { .. } | Truncated { .. })
+        );
         let others = if damaged && self.weights.is_dir() { readable_weights(&self.weights) } else { Vec::new() };
         match others.iter().find(|other| *other != path) {
             Some(other) => anyhow!("{error}; the run's other weights are whole: --weights {}", other.display()),
@@ -53,11 +59,12 @@ impl WeightsArgs {
     }
 
     fn load_file(&self, device: &Device, path: PathBuf) -> Result<Trained> {
-        let file = StateFile::open(&path)?;
-        let (description, card) = identify(&file, &path, self.model.as_deref())?;
+        let mut file = StateFile::open(&path)?;
+        let (description, card) = identify(&mut file, &path, self.model.as_deref())?;
         // The first values are overwritten at once.
         let model = models::build(description, device, Init::seed(0), card.classes.len().max(1), card.input, None)?;
-        model.load(&path)?;
+        say_what_is_read(&path, &file);
+        say_what_fits(&path, &model.load_with(&path, LoadOptions::new())?);
         let normalize = Normalize::new(&card.mean, &card.std)?;
         Ok(Trained { path, description, model, card, normalize })
     }
@@ -77,9 +84,34 @@ pub(crate) fn file_of(path: &Path) -> Result<PathBuf> {
     })
 }
 
+/// Says which tensors of a checkpoint are the weights, where there is a choice.
+pub(crate) fn say_what_is_read(path: &Path, file: &StateFile) {
+    let shown = path.display();
+    if let Some(key) = file.path() {
+        eprintln!("{shown}: the weights are those under {key:?}");
+    }
+    if !file.others().is_empty() {
+        let others = file.others().join(", ");
+        eprintln!("{shown}: it also holds tensors under {others}, which `kiln convert --key NAME` writes to a file");
+    }
+}
+
+/// Says how names in the file became the model's, and what was left out.
+pub(crate) fn say_what_fits(path: &Path, loaded: &Loaded) {
+    if !loaded.removed.is_empty() {
+        eprintln!("{}: {} was removed from the names of its tensors", path.display(), loaded.removed.join(" and "));
+    }
+    let beside = &loaded.unexpected;
+    if !beside.is_empty() {
+        let more = if beside.len() > SHOWN { format!(" and {} more", beside.len() - SHOWN) } else { String::new() };
+        let names = beside.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+        eprintln!("{}: left out, since they are not of the model: {names}{more}", path.display());
+    }
+}
+
 /// Which model a file's weights are for, and what is known about them. A file that was not written by Kiln is normalised as the
 /// model's own entry says, and its classes have no names.
-pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Result<(&'static Model, ModelCard)> {
+pub(crate) fn identify(file: &mut StateFile, path: &Path, name: Option<&str>) -> Result<(&'static Model, ModelCard)> {
     let shown = path.display();
     let card = ModelCard::from_metadata(file.metadata()).with_context(|| shown.to_string())?;
     let name = match (&card, name) {
@@ -91,6 +123,7 @@ pub(crate) fn identify(file: &StateFile, path: &Path, name: Option<&str>) -> Res
         (None, None) => bail!("{shown}: does not say of which model it is; pass --model with one of `kiln models`"),
     };
     let description = models::find(name)?;
+    file.fit_names([description.head]);
     // Without a head of the right form, loading names what is wrong.
     let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
     let card = card.unwrap_or_else(|| ModelCard {

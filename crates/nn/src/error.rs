@@ -112,13 +112,33 @@ pub enum Error {
         /// What does not match its checksum: a tensor or the header.
         message: String,
     },
-    /// A file of PyTorch that holds no state dict, or whose state dict is damaged.
-    #[error("{file}: {message}; needs a state dict: save it again by torch.save(model.state_dict(), path)")]
+    /// A file of PyTorch whose tensors cannot be taken from it as it is: it holds no state dict, several, or what Kiln does not read.
+    #[error("{file}: {message}; {advice}")]
     Torch {
+        /// The file.
+        file: String,
+        /// What it holds.
+        message: String,
+        /// What to do.
+        advice: String,
+    },
+    /// A file that is not as it was written.
+    #[error("{file}: {message}; the file is damaged or cut off: copy or download it again")]
+    Damaged {
         /// The file.
         file: String,
         /// What is wrong with it.
         message: String,
+    },
+    /// A file of another kind.
+    #[error("{file}: {message}; {advice}")]
+    NotWeights {
+        /// The file.
+        file: String,
+        /// What it seems to be.
+        message: String,
+        /// What to do.
+        advice: String,
     },
     /// A weights file that is neither in the cache nor to be had from the Hugging Face Hub.
     #[cfg(feature = "hub")]
@@ -135,7 +155,7 @@ pub enum Error {
         message: String,
     },
     /// A weights file that does not fit the model.
-    #[error("{file} does not fit the model: {}; {}", problems_in_words(.problems), advice(.problems))]
+    #[error("{file} does not fit the model:{}\n{}", side_by_side(.problems), advice(.problems))]
     Mismatch {
         /// The file.
         file: String,
@@ -167,11 +187,15 @@ pub enum Problem {
     Missing {
         /// The parameter's name.
         name: String,
+        /// What the model needs: type and shape.
+        needed: String,
     },
     /// The file has a tensor of this name, the model does not.
     Unexpected {
         /// The tensor's name.
         name: String,
+        /// What the file has: type and shape.
+        given: String,
     },
     /// The file's tensor has another shape or type than the parameter.
     Differs {
@@ -187,8 +211,8 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Missing { name } => write!(f, "{name} is missing in the file"),
-            Problem::Unexpected { name } => write!(f, "{name} is unexpected, the model has no such parameter"),
+            Problem::Missing { name, .. } => write!(f, "{name} is missing in the file"),
+            Problem::Unexpected { name, .. } => write!(f, "{name} is unexpected, the model has no such parameter"),
             Problem::Differs { name, given, needed } => {
                 write!(f, "{name} is {given} in the file, the model needs {needed}")
             }
@@ -196,21 +220,56 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How many problems an error's text lists.
+/// How many lines an error's text has for what does not fit.
 const LISTED: usize = 8;
 
-fn problems_in_words(problems: &[Problem]) -> String {
-    let mut words: Vec<String> = problems.iter().take(LISTED).map(Problem::to_string).collect();
-    if problems.len() > LISTED {
-        words.push(format!("and {} more", problems.len() - LISTED));
+/// The most characters of a name and shape in a line.
+const WIDEST: usize = 48;
+
+/// What the file has and what the model needs, in two columns: first the tensors of other shapes, then, each in its order, what only
+/// one of the two has.
+fn side_by_side(problems: &[Problem]) -> String {
+    let mut rows: Vec<[String; 2]> = Vec::new();
+    let (mut only_given, mut only_needed) = (Vec::new(), Vec::new());
+    for problem in problems {
+        match problem {
+            Problem::Differs { name, given, needed } => {
+                rows.push([format!("{name} {given}"), format!("{name} {needed}")]);
+            }
+            Problem::Unexpected { name, given } => only_given.push(format!("{name} {given}")),
+            Problem::Missing { name, needed } => only_needed.push(format!("{name} {needed}")),
+        }
     }
-    words.join(", ")
+    for at in 0..only_given.len().max(only_needed.len()) {
+        let side = |side: &[String]| side.get(at).cloned().unwrap_or_else(|| "-".to_owned());
+        rows.push([side(&only_given), side(&only_needed)]);
+    }
+    let hidden = rows.len().saturating_sub(LISTED);
+    rows.truncate(LISTED);
+    rows.insert(0, ["the file has".to_owned(), "the model needs".to_owned()]);
+    let short = |text: &str| match text.char_indices().nth(WIDEST) {
+        // The shape, at the end, says most.
+        Some(_) => {
+            let end: Vec<char> = text.chars().rev().take(WIDEST - 3).collect();
+            format!("...{}", end.into_iter().rev().collect::<String>())
+        }
+        None => text.to_owned(),
+    };
+    let width = rows.iter().map(|[given, _]| short(given).chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for [given, needed] in &rows {
+        text.push_str(&format!("\n  {:width$}  {}", short(given), short(needed)));
+    }
+    if hidden > 0 {
+        text.push_str(&format!("\n  and {hidden} more"));
+    }
+    text
 }
 
 fn advice(problems: &[Problem]) -> &'static str {
     if problems.iter().any(|problem| matches!(problem, Problem::Differs { .. })) {
-        "build the model with the sizes that it was saved with, or keep its own values by LoadOptions::except(prefix)"
+        "choose the model that the weights are of, with as many classes, or leave layers of other shapes out of the load"
     } else {
-        "load a file of this model, or allow it by LoadOptions::partial()"
+        "choose the model that the weights are of, or load weights of this model"
     }
 }

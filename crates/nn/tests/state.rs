@@ -203,7 +203,7 @@ fn no_damage_is_read_as_other_content() {
             }
             Err(Error::Checksum { message, .. }) if message.starts_with("the tensor ") => tensors += 1,
             Err(Error::Checksum { .. }) => headers += 1,
-            Err(Error::Header { .. } | Error::Truncated { .. }) => {}
+            Err(Error::Header { .. } | Error::Truncated { .. } | Error::Damaged { .. } | Error::NotWeights { .. }) => {}
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -366,6 +366,26 @@ fn a_save_that_fails_says_where_and_leaves_the_old_file() {
     assert_eq!(names, ["taken"]);
 }
 
+/// The advice for tensors of other shapes.
+const DIFFERS: &str =
+    "choose the model that the weights are of, with as many classes, or leave layers of other shapes out of the load";
+
+#[test]
+fn many_misfits_are_shown_in_few_lines() {
+    let bench = Bench::new();
+    let path = bench.path("model.safetensors");
+    bench.model(1).save(&path).unwrap();
+    let mut layers = Sequential::builder();
+    for _ in 0..6 {
+        layers = layers.layer(Linear::builder(2, 2));
+    }
+    let error = layers.build(&bench.device, &Init::seed(2)).unwrap().load(&path).unwrap_err().to_string();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines[1], "  the file has         the model needs");
+    assert_eq!(lines[2], "  0.weight f32 [4, 5]  0.weight f32 [2, 2]");
+    assert_eq!((lines[10], lines.len()), ("  and 4 more", 12), "{error}");
+}
+
 #[test]
 fn loading_is_strict_and_changes_nothing_where_it_fails() {
     let bench = Bench::new();
@@ -381,9 +401,8 @@ fn loading_is_strict_and_changes_nothing_where_it_fails() {
     assert_eq!(
         wider.load(&path).unwrap_err().to_string(),
         format!(
-            "{} does not fit the model: 2.weight is f32 [3, 4] in the file, the model needs f32 [7, 4], 2.bias is f32 [3] in the \
-             file, the model needs f32 [7]; build the model with the sizes that it was saved with, or keep its \
-             own values by LoadOptions::except(prefix)",
+            "{} does not fit the model:\n  the file has         the model needs\n  2.weight f32 [3, 4]  2.weight f32 [7, 4]\n  2.bias f32 [3]       \
+             2.bias f32 [7]\n{DIFFERS}",
             path.display()
         )
     );
@@ -399,9 +418,8 @@ fn loading_is_strict_and_changes_nothing_where_it_fails() {
     assert_eq!(
         renamed.load(&path).unwrap_err().to_string(),
         format!(
-            "{} does not fit the model: 1.weight is missing in the file, 2.bias is unexpected, the model has no such parameter, \
-             2.weight is unexpected, the model has no such parameter; load a file of this model, or allow it by \
-             LoadOptions::partial()",
+            "{} does not fit the model:\n  the file has         the model needs\n  2.bias f32 [3]       1.weight f32 [3, 4]\n  2.weight f32 [3, 4]  -\n\
+             choose the model that the weights are of, or load weights of this model",
             path.display()
         )
     );
@@ -470,8 +488,7 @@ fn another_element_type_is_told() {
     assert_eq!(
         layer.load(&path).unwrap_err().to_string(),
         format!(
-            "{} does not fit the model: weight is i32 [2, 1] in the file, the model needs f32 [2, 1]; build the model with the \
-             sizes that it was saved with, or keep its own values by LoadOptions::except(prefix)",
+            "{} does not fit the model:\n  the file has       the model needs\n  weight i32 [2, 1]  weight f32 [2, 1]\n{DIFFERS}",
             path.display()
         )
     );
@@ -491,16 +508,19 @@ fn damaged_files_are_told() {
     let cut = bench.told(&whole[..40]);
     assert!(cut.starts_with("holds 40 bytes, its header declares ") && cut.ends_with("save it again"), "{cut}");
     assert_eq!(bench.told(b"abc"), format!("the file has 3 bytes, a header's length alone takes 8; {damaged}"));
-    assert_eq!(bench.told(b""), format!("the file has 0 bytes, a header's length alone takes 8; {damaged}"));
+    assert_eq!(bench.told(b""), "it is empty; the file is damaged or cut off: copy or download it again");
     let mut longer = whole.clone();
     longer.push(0);
     let expected = format!("the file has {} bytes, its header declares {}; {damaged}", whole.len() + 1, whole.len());
     assert_eq!(bench.told(&longer), expected);
+    let mut long = whole.clone();
+    long[5] = 1;
+    let needed = u64::from_le_bytes(long[..8].try_into().unwrap());
+    let limit = format!("the header would take {needed} bytes, at most {MAX_HEADER_BYTES} are read; {damaged}");
+    assert_eq!(bench.told(&long), limit);
     let text = bench.told(b"These are no weights but a letter to you.");
-    assert_eq!(
-        text,
-        format!("the header would take 8241904413164529748 bytes, at most {MAX_HEADER_BYTES} are read; {damaged}")
-    );
+    let shown = "it is text that starts with \"These are no weights but a lette\"";
+    assert_eq!(text, format!("{shown}; pass weights of PyTorch (.pth), or a safetensors file"));
     // Every cut and every flipped byte of the header is an error or a file that can be read, never a panic.
     for at in 0..whole.len().min(400) {
         let mut flipped = whole.clone();

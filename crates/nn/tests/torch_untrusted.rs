@@ -113,8 +113,16 @@ fn read_watched(path: &Path, file: &[u8], seed: u64) -> bool {
 #[test]
 fn hostile_files_neither_panic_nor_take_memory() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/torch");
-    let names =
-        ["types_zip", "types_legacy", "views_zip", "views_legacy", "checkpoint_zip", "checkpoint_legacy", "protocol4"];
+    let names = [
+        "types_zip",
+        "types_legacy",
+        "views_zip",
+        "views_legacy",
+        "checkpoint_zip",
+        "checkpoint_legacy",
+        "protocol4",
+        "averages",
+    ];
     let files = names.map(|name| fs::read(folder.join(format!("{name}.pth"))).unwrap());
     let places = files.each_ref().map(|file| places(file));
     let temporary = tempfile::tempdir().unwrap();
@@ -152,8 +160,8 @@ fn pickles_of_nothing_but_values_take_little() {
         assert_eq!(
             error,
             format!(
-                "{}: a pickle is not read: it makes more values than a state dict has; needs a state dict: save it again by \
-                 torch.save(model.state_dict(), path)",
+                "{}: a pickle is not read: it makes more values than a state dict has; the file is damaged or cut off: copy or \
+                 download it again",
                 path.display()
             )
         );

@@ -90,7 +90,9 @@ pub(crate) fn with_weights(error: Error, folder: &Path) -> Error {
         Error::Nn(
             kiln_nn::Error::Checksum { file, message }
             | kiln_nn::Error::Header { file, message }
-            | kiln_nn::Error::Torch { file, message },
+            | kiln_nn::Error::Damaged { file, message }
+            | kiln_nn::Error::NotWeights { file, message, .. }
+            | kiln_nn::Error::Torch { file, message, .. },
         ) => (file, message),
         Error::Nn(kiln_nn::Error::Truncated { file, given, needed }) => {
             (file, format!("it holds {given} bytes, its header declares {needed}"))

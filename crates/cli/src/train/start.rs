@@ -52,8 +52,9 @@ impl Start {
             Some(name) => of_hub(name)?,
             None => weights::file_of(given.as_ref())?,
         };
-        let file = StateFile::open(&path)?;
-        let (description, card) = weights::identify(&file, &path, name)?;
+        let mut file = StateFile::open(&path)?;
+        let (description, card) = weights::identify(&mut file, &path, name)?;
+        weights::say_what_is_read(&path, &file);
         let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
         Ok(Start { description, pretrained: Some(Pretrained { path, card, outputs }) })
     }
@@ -96,7 +97,7 @@ impl Start {
             let options = LoadOptions::new();
             let options = if kept == Head::New { options.except(format!("{head}.")) } else { options };
             // Strict: what differs is an error.
-            drop(model.load_with(&weights.path, options)?);
+            weights::say_what_fits(&weights.path, &model.load_with(&weights.path, options)?);
             let rest = match kept {
                 Head::New => "is new, for the classes of the data",
                 Head::SameNames => "is kept: it is of the same classes",

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::{done, failed, kiln, text, trained};
+use crate::{done, err, failed, kiln, out, text, trained};
 
 #[test]
 fn weights_of_pytorch_are_listed_and_converted() {
@@ -20,8 +20,91 @@ fn weights_of_pytorch_are_listed_and_converted() {
     let text = folder.path().join("letter.pth");
     std::fs::write(&text, "Dear all").unwrap();
     let told = failed(&["convert", text.to_str().unwrap(), path]);
-    assert!(told.contains("it is no safetensors file, or it is damaged: save it again"), "{told}");
+    let expected = "it is text that starts with \"Dear all\"; pass weights of PyTorch (.pth), or a safetensors file";
+    assert!(told.ends_with(expected), "{told}");
 }
+
+fn recorded(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/torch").join(name);
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_weights_of_a_checkpoint_are_found_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("linear.safetensors");
+    let path = path.to_str().unwrap();
+    let imagenet = recorded("imagenet.pth");
+    let output = kiln(&["convert", &imagenet, path]);
+    assert_eq!(out(&output), format!("{path}: 2 tensors, 8 elements\n"));
+    assert_eq!(err(&output), format!("{imagenet}: the weights are those under \"state_dict\"\n"));
+
+    let averages = recorded("averages.pth");
+    let output = kiln(&["convert", "--list", &averages]);
+    assert_eq!(
+        err(&output),
+        format!(
+            "{averages}: the weights are those under \"model\"\n{averages}: it also holds tensors under model_ema, which `kiln convert \
+             --key NAME` writes to a file\n"
+        )
+    );
+    let output = kiln(&["convert", "--key", "model_ema", &averages, path]);
+    assert!(
+        err(&output).starts_with(&format!("{averages}: the weights are those under \"model_ema\"\n")),
+        "{}",
+        err(&output)
+    );
+
+    let several = recorded("several.pth");
+    assert_eq!(
+        failed(&["convert", &several, path]),
+        format!(
+            "error: {several}: it holds several dicts of tensors, \"generator\" (2 tensors), \"discriminator\" (2 tensors); choose one: \
+             kiln convert --key NAME writes it to a file of its own"
+        )
+    );
+    let parallel = recorded("parallel.pth");
+    assert_eq!(
+        err(&kiln(&["convert", "--list", &parallel])),
+        format!("{parallel}: left out, since they are no tensors: extra\n")
+    );
+}
+
+/// Kiln's weights under names that DataParallel gives them, and under other ones.
+#[test]
+fn weights_under_other_names_are_loaded_or_shown_beside_the_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = fs::read(trained().join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let renamed = |to: &dyn Fn(&str) -> String| {
+        let path = folder.path().join("renamed.safetensors");
+        let tensors = file.tensors().into_iter().map(|(name, tensor)| (to(&name), tensor));
+        fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+        path
+    };
+    let features = |path: &Path| {
+        let photo = folder.path().join("shoe.png");
+        fs::write(&photo, SHOE).unwrap();
+        kiln(&["predict", "--weights", text(path), "--model", "lenet5", text(&photo)])
+    };
+    let path = renamed(&|name| name.replacen("features.", "features.module.", 1));
+    let output = features(&path);
+    assert!(output.status.success(), "{}", err(&output));
+    let line = format!("{}: module. was removed from the names of its tensors\n", path.display());
+    assert!(err(&output).contains(&line), "{}", err(&output));
+    let path = renamed(&|name| name.replace("features.", "stem."));
+    let said = err(&features(&path));
+    assert!(said.contains("does not fit the model:\n  the file has "), "{said}");
+    assert!(
+        said.contains("  the model needs\n  stem.0.bias f32 [6] ")
+            && said.contains(" features.0.weight f32 [6, 1, 5, 5]\n"),
+        "{said}"
+    );
+    assert!(!said.contains("LoadOptions"), "{said}");
+}
+
+/// A grey image of 2x2 pixels.
+const SHOE: &[u8] = b"P5 2 2 255 \x0a\xc8\x20\x40";
 
 #[test]
 fn damaged_weights_are_told_and_can_be_taken_as_they_are() {

@@ -2,16 +2,19 @@
 //!
 //! Files are untrusted. Every size is held against the file's own size before memory is taken for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kiln_tensor::{DType, Device, Tensor};
 
+use super::fault::Fault;
+use super::names::Names;
 use super::source::TensorSource;
 use super::stored::Stored;
-use super::{checksum, safetensors_file, torch};
+use super::{checksum, other, safetensors_file, torch};
 use crate::error::{Error, Result};
 
 /// A tensor in a file.
@@ -24,6 +27,17 @@ pub(crate) struct Entry {
     /// The first byte in the file, and the bytes from there to the last.
     pub(super) start: u64,
     pub(super) bytes: u64,
+    /// What it lies in, where the file has a sum of that.
+    pub(super) member: Option<Member>,
+}
+
+/// A part of a file with a checksum: a member of a zip archive, in which several tensors may lie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub(super) start: u64,
+    pub(super) length: u64,
+    /// CRC-32, as in zip archives.
+    pub(super) sum: Option<u32>,
 }
 
 impl Entry {
@@ -74,20 +88,29 @@ pub struct StateFile {
     metadata: BTreeMap<String, String>,
     entries: BTreeMap<String, Entry>,
     checksums: BTreeMap<String, u128>,
+    path: Option<String>,
+    others: Vec<String>,
+    no_tensors: Vec<String>,
+    outside: BTreeSet<String>,
+    /// Where the members start that were found to have their sum.
+    checked: Mutex<BTreeSet<u64>>,
 }
 
 impl StateFile {
     /// Opens a file and reads its header.
     ///
-    /// Of a PyTorch checkpoint the state dict is read, be it all that was saved or under a name such as `state_dict` or `model`. Classes
-    /// other than those of tensors are not built, and nothing in the file is executed.
+    /// Of a checkpoint of PyTorch the state dict is read. It may be all that was saved, or lie in dicts beside other things: a dict with
+    /// a tensor of more than one element may be the state dict (a best accuracy does not make one). The only such dict is taken. Of several, the one under a usual name: `state_dict`, `model_state_dict`, `model_state`, `model`, `module`, `net`,
+    /// `network`, `net_state_dict`, `weights`, `params`, `state`, in this order, and only then the usual names of averaged weights, such
+    /// as `model_ema`. Anything else is an error that lists them. [`StateFile::path`] tells which was taken, and
+    /// [`StateFile::open_at`] takes another. Classes other than those of tensors are not built, and nothing in the file is executed.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] for a file that ends too early, [`Error::Header`] for anything that
-    /// is not a safetensors file, [`Error::Checksum`] for a header that is not the one that Kiln wrote, [`Error::Torch`] for a file of
-    /// PyTorch that is damaged or holds no state dict.
+    /// [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] for a file that ends too early, [`Error::Header`] for a damaged header of
+    /// a safetensors file, [`Error::Checksum`] for one that is not the one that Kiln wrote, [`Error::Damaged`] for a damaged file of PyTorch, [`Error::Torch`] for one without a state dict, and
+    /// [`Error::NotWeights`] for anything else, with what it seems to be.
     pub fn open(path: &Path) -> Result<StateFile> {
-        StateFile::open_with(path, true)
+        StateFile::open_with(path, None, true)
     }
 
     /// As [`StateFile::open`], without verifying any checksum: for a file that another program changed on purpose but left the
@@ -96,10 +119,19 @@ impl StateFile {
     /// # Errors
     /// As [`StateFile::open`], but for [`Error::Checksum`].
     pub fn open_unverified(path: &Path) -> Result<StateFile> {
-        StateFile::open_with(path, false)
+        StateFile::open_with(path, None, false)
     }
 
-    fn open_with(path: &Path, verify: bool) -> Result<StateFile> {
+    /// As [`StateFile::open`], with the state dict at `key` of a checkpoint of PyTorch: names of dicts with points between, such as
+    /// `model_ema` or `teacher.state_dict`, and a point alone for the outermost dict.
+    ///
+    /// # Errors
+    /// As [`StateFile::open`], and [`Error::Torch`] where there are no tensors.
+    pub fn open_at(path: &Path, key: &str) -> Result<StateFile> {
+        StateFile::open_with(path, Some(key), true)
+    }
+
+    fn open_with(path: &Path, key: Option<&str>, verify: bool) -> Result<StateFile> {
         let name = path.display().to_string();
         let io = |action: &'static str| {
             let file = name.clone();
@@ -113,21 +145,78 @@ impl StateFile {
         let given = metadata.len();
         let mut file = File::open(path).map_err(io("open"))?;
         let mut start = Vec::new();
-        (&file).take(torch::LEGACY.len() as u64).read_to_end(&mut start).map_err(io("read"))?;
+        (&file).take(other::START).read_to_end(&mut start).map_err(io("read"))?;
         file.rewind().map_err(io("read"))?;
-        let of_torch = |entries: std::result::Result<_, String>| match entries {
-            Ok(entries) => Ok(Contents { entries, metadata: BTreeMap::new(), checksums: BTreeMap::new() }),
-            Err(message) => Err(Error::Torch { file: name.clone(), message }),
-        };
-        let contents = if start.starts_with(torch::ZIP) {
-            of_torch(torch::zip(&file, given))
-        } else if start == torch::LEGACY {
-            of_torch(torch::legacy(&file, given))
+        let of_torch = if start.starts_with(torch::ZIP) {
+            Some(torch::zip(&file, given, key))
+        } else if start.starts_with(torch::LEGACY) {
+            Some(torch::legacy(&file, given, key))
         } else {
-            safetensors_file::open(&name, &file, given, verify)
+            None
         };
-        let Contents { entries, metadata, checksums } = contents?;
-        Ok(StateFile { name, file, metadata, entries, checksums })
+        let (metadata, checksums, checkpoint) = match of_torch {
+            Some(read) => (BTreeMap::new(), BTreeMap::new(), read.map_err(|fault| fault.of(&name))?),
+            None => {
+                if let Some(error) = other::error(&file, &start, given, path) {
+                    return Err(error);
+                }
+                file.rewind().map_err(io("read"))?;
+                if key.is_some() {
+                    let fault =
+                        Fault::unsuitable("it is a safetensors file, which holds one state dict", "leave the key out");
+                    return Err(fault.of(&name));
+                }
+                let Contents { entries, metadata, checksums } = safetensors_file::open(&name, &file, given, verify)?;
+                (metadata, checksums, torch::Checkpoint { entries, ..torch::Checkpoint::default() })
+            }
+        };
+        let torch::Checkpoint { entries, path, others, no_tensors } = checkpoint;
+        let (outside, checked) = (BTreeSet::new(), Mutex::default());
+        Ok(StateFile { name, file, metadata, entries, checksums, path, others, no_tensors, outside, checked })
+    }
+
+    /// Where the state dict is in a checkpoint of PyTorch, such as `state_dict`; `None` where it is all of the file.
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// Other dicts of tensors in a checkpoint of PyTorch, by their paths: at most eight.
+    pub fn others(&self) -> &[String] {
+        &self.others
+    }
+
+    /// What the state dict of PyTorch has beside its tensors, which is not read: at most 64 names.
+    pub fn no_tensors(&self) -> &[String] {
+        &self.no_tensors
+    }
+
+    /// Gives the tensors the names that a model has, where the file's differ by what wraps it: `module.` of `DataParallel`, before a name
+    /// or inside it (`features.module.0.weight`), `_orig_mod.` of `torch.compile`, or one name before all, such as Lightning's `model.`.
+    /// Names stay as they are unless more of the model's are found this way, and more than half of them. Returns what was
+    /// removed; empty where nothing was.
+    pub fn fit_names<'a>(&mut self, wanted: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let wanted = wanted.into_iter().collect();
+        let Some(names) = Names::find(self.entries.keys().map(String::as_str), &wanted) else { return Vec::new() };
+        let mut renamed = BTreeMap::new();
+        let mut checksums = BTreeMap::new();
+        let mut outside = BTreeSet::new();
+        for (name, entry) in &self.entries {
+            let own = names.rename(name).unwrap_or_else(|| {
+                outside.insert(name.clone());
+                name.clone()
+            });
+            checksums.extend(self.checksums.get(name).map(|checksum| (own.clone(), *checksum)));
+            if renamed.insert(own, entry.clone()).is_some() {
+                return Vec::new();
+            }
+        }
+        (self.entries, self.checksums, self.outside) = (renamed, checksums, outside);
+        names.removed()
+    }
+
+    /// Whether a tensor lies beside the model, by [`StateFile::fit_names`].
+    pub(super) fn is_outside(&self, name: &str) -> bool {
+        self.outside.contains(name)
     }
 
     /// The text that was saved with the tensors. Kiln keeps all of it as one JSON object under the key `kiln` of the header's
@@ -216,7 +305,7 @@ impl StateFile {
 
     /// Reads a tensor's elements, and verifies them. Moves the file's cursor, so that callers hold the file for themselves.
     pub(super) fn raw(&self, name: &str) -> Result<Raw> {
-        let Some(Entry { stored, shape, strides, start, bytes }) = self.entries.get(name).cloned() else {
+        let Some(Entry { stored, shape, strides, start, bytes, member }) = self.entries.get(name).cloned() else {
             return Err(Error::argument("StateFile", format!("{} has no tensor named {name:?}", self.name)));
         };
         let io = |source| Error::Io { file: self.name.clone(), action: "read", source };
@@ -229,11 +318,52 @@ impl StateFile {
             let message = format!("the tensor {name} does not match its checksum");
             return Err(Error::Checksum { file: self.name.clone(), message });
         }
+        if let Some(member) = member {
+            self.check(name, member, (start, &data))?;
+        }
         let bytes = match strides {
             None => data,
             Some(strides) => gather(&data, &shape, &strides, stored.size()),
         };
         Ok(Raw { stored, shape, bytes })
+    }
+}
+
+impl StateFile {
+    fn checked(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Holds a member against its sum, once. What was read of it, from where, need not be read again if it is all of it.
+    fn check(&self, name: &str, member: Member, (from, data): (u64, &[u8])) -> Result<()> {
+        let Member { start, length, sum } = member;
+        let Some(sum) = sum.filter(|_| !self.checked().contains(&start)) else { return Ok(()) };
+        let mut hasher = crc32fast::Hasher::new();
+        if (from, data.len() as u64) == (start, length) {
+            hasher.update(data);
+        } else {
+            let io = |source| Error::Io { file: self.name.clone(), action: "read", source };
+            let mut file = &self.file;
+            file.seek(SeekFrom::Start(start)).map_err(io)?;
+            let mut rest = file.take(length);
+            let mut block = [0; 1 << 13];
+            loop {
+                match rest.read(&mut block).map_err(io)? {
+                    0 => break,
+                    read => hasher.update(&block[..read]),
+                }
+            }
+        }
+        if hasher.finalize() != sum {
+            return Err(Error::Damaged {
+                file: self.name.clone(),
+                message: format!(
+                    "the {length} bytes that {name} lies in are not those that the zip archive has the sum of"
+                ),
+            });
+        }
+        self.checked().insert(start);
+        Ok(())
     }
 }
 

@@ -2,9 +2,13 @@
 
 mod atomic;
 mod checksum;
+mod choose;
+mod fault;
 mod format;
 #[cfg(feature = "hub")]
 mod hub;
+mod names;
+mod other;
 mod pickle;
 mod safetensors_file;
 mod source;
@@ -72,7 +76,8 @@ impl LoadOptions {
     }
 }
 
-/// What a load left out. Empty after a strict one without exceptions.
+/// What a load left out, and how it took names. After a strict one without exceptions it is empty, unless names in the file had something
+/// before them: then tensors without that, which belong to other parts of the program that wrote it, are in `unexpected`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use = "parameters that are missing in the file keep their values"]
 pub struct Loaded {
@@ -84,6 +89,8 @@ pub struct Loaded {
     pub mismatched: Vec<String>,
     /// Parameters that were to be left as they are, in the model's order.
     pub excepted: Vec<String>,
+    /// What was removed from the names in the file, such as `module.`: see [`StateFile::fit_names`].
+    pub removed: Vec<String>,
 }
 
 pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
@@ -145,7 +152,9 @@ fn needed(entry: &Entry) -> (DType, &[usize]) {
 
 pub(crate) fn load(entries: &[(String, Entry)], path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let mut file = StateFile::open(path)?;
-    let mut loaded = Loaded::default();
+    let wanted = entries.iter().filter(|(name, entry)| !matches!(entry, Entry::Count(_)) && !options.excepts(name));
+    let removed = file.fit_names(wanted.map(|(name, _)| name.as_str()));
+    let mut loaded = Loaded { removed, ..Loaded::default() };
     let mut problems = Vec::new();
     let mut chosen = Vec::new();
     for (name, entry) in entries {
@@ -168,8 +177,14 @@ pub(crate) fn load(entries: &[(String, Entry)], path: &Path, options: &LoadOptio
     let unknown = |name: &&str| !known.contains(name) && !options.excepts(name);
     loaded.unexpected.extend(file.names().filter(unknown).map(String::from));
     if !options.partial {
-        problems.extend(loaded.missing.iter().map(|name| Problem::Missing { name: name.clone() }));
-        problems.extend(loaded.unexpected.iter().map(|name| Problem::Unexpected { name: name.clone() }));
+        for (name, entry) in entries.iter().filter(|(name, _)| loaded.missing.contains(name)) {
+            let (dtype, shape) = needed(entry);
+            problems.push(Problem::Missing { name: name.clone(), needed: format!("{dtype} {shape:?}") });
+        }
+        for name in loaded.unexpected.iter().filter(|name| !file.is_outside(name)) {
+            let given = file.shape(name).map(|(dtype, shape)| format!("{dtype} {shape:?}")).unwrap_or_default();
+            problems.push(Problem::Unexpected { name: name.clone(), given });
+        }
     }
     if !problems.is_empty() {
         return Err(Error::Mismatch { file: path.display().to_string(), problems });

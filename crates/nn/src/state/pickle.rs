@@ -6,6 +6,7 @@
 
 use kiln_tensor::MAX_RANK;
 
+use super::fault::Fault;
 use super::stored::Stored;
 
 /// What a pickle holds.
@@ -39,6 +40,8 @@ pub(super) enum Value {
     Dict(u32),
     Storage(u32),
     Tensor(u32),
+    /// A tensor, or a storage, of a class that is not read: a quantised or sparse one, complex numbers.
+    Unread(Range),
 }
 
 /// A part of the pickle's bytes.
@@ -52,9 +55,17 @@ pub(super) struct Range {
 pub(super) enum Class {
     RebuildTensor,
     RebuildParameter,
+    RebuildFromType,
     OrderedDict,
     Size,
     Storage(Stored),
+}
+
+/// Where a value is in the one that holds it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Key<'a> {
+    Name(&'a str),
+    Number(usize),
 }
 
 /// The elements that tensors share.
@@ -78,10 +89,11 @@ pub(super) struct TensorRef {
 /// The most values of a pickle: so many, and one for every 64 bytes of the file. A tensor takes about thirty.
 const VALUES: usize = 1 << 15;
 
-const KNOWN: [(&str, Class); 15] = [
+const KNOWN: [(&str, Class); 16] = [
     ("torch._utils\n_rebuild_tensor_v2", Class::RebuildTensor),
     ("torch._utils\n_rebuild_parameter", Class::RebuildParameter),
     ("torch._utils\n_rebuild_parameter_with_state", Class::RebuildParameter),
+    ("torch._tensor\n_rebuild_from_type_v2", Class::RebuildFromType),
     ("collections\nOrderedDict", Class::OrderedDict),
     ("torch\nSize", Class::Size),
     ("torch\nDoubleStorage", Class::Storage(Stored::F64)),
@@ -96,7 +108,7 @@ const KNOWN: [(&str, Class); 15] = [
     ("torch\nBoolStorage", Class::Storage(Stored::Bool)),
 ];
 
-type Result<T> = std::result::Result<T, String>;
+type Result<T> = std::result::Result<T, Fault>;
 
 impl<'a> Pickle<'a> {
     /// Reads one pickle from the start of `text`, in a file of `file_bytes`.
@@ -149,6 +161,18 @@ impl<'a> Pickle<'a> {
         let Value::Tensor(at) = value else { return None };
         let tensor = self.tensors.get(at as usize)?;
         Some((tensor, self.storages.get(tensor.storage as usize)?))
+    }
+
+    /// The values of a dict whose keys are texts, or those of a list or tuple by their number.
+    pub(super) fn children(&self, value: Value) -> impl Iterator<Item = (Key<'a>, Value)> + '_ {
+        let items = if matches!(value, Value::List(_) | Value::Tuple(_)) { self.items(value) } else { &[] };
+        let numbered = items.iter().enumerate().map(|(at, value)| (Key::Number(at), *value));
+        self.named(value).map(|(name, value)| (Key::Name(name), value)).chain(numbered)
+    }
+
+    /// How many lists, tuples and dicts there are.
+    pub(super) fn lists(&self) -> usize {
+        self.lists.len()
     }
 
     pub(super) fn storages(&self) -> &[Storage] {
@@ -213,9 +237,10 @@ impl<'a> Machine<'a> {
                 b'X' | b'T' => self.text(4)?,
                 b'U' | 0x8c => self.text(1)?,
                 0x8d => self.text(8)?,
-                // Bytes.
+                // Bytes: BINBYTES in three sizes, BYTEARRAY8, and LONG4, an integer of no use here.
                 b'C' => self.bytes(1)?,
-                b'B' => self.bytes(4)?,
+                b'B' | 0x8b => self.bytes(4)?,
+                0x8e | 0x96 => self.bytes(8)?,
                 b'(' => {
                     self.spend(1)?;
                     self.marks.push(self.stack.len());
@@ -235,7 +260,8 @@ impl<'a> Machine<'a> {
                     let items = self.take_marked()?;
                     self.collect(items, Value::Tuple)?;
                 }
-                b'l' => {
+                // LIST and FROZENSET
+                b'l' | 0x91 => {
                     let items = self.take_marked()?;
                     self.collect(items, Value::List)?;
                 }
@@ -293,7 +319,7 @@ impl<'a> Machine<'a> {
                     let (name, module) = (self.pop()?, self.pop()?);
                     let class = match (module, name) {
                         (Value::Text(module), Value::Text(name)) => self.class_of(module, name),
-                        _ => return Err("a class without a name".to_owned()),
+                        _ => return Err("a class without a name".into()),
                     };
                     self.push(class)?;
                 }
@@ -303,6 +329,13 @@ impl<'a> Machine<'a> {
                     let made = self.call(class, arguments)?;
                     self.push(made)?;
                 }
+                // NEWOBJ_EX: with named arguments, which no tensor has.
+                0x92 => {
+                    self.pop()?;
+                    let (_, class) = (self.pop()?, self.pop()?);
+                    let Value::Opaque(_) = class else { return Err("a call of what is no class".into()) };
+                    self.push(class)?;
+                }
                 // BUILD: an object's attributes, which nothing here needs.
                 b'b' => drop(self.pop()?),
                 b'Q' => {
@@ -310,7 +343,11 @@ impl<'a> Machine<'a> {
                     let storage = self.storage(id)?;
                     self.push(storage)?;
                 }
-                _ => return Err(format!("the opcode 0x{code:02x} at byte {start} is not one of a state dict")),
+                _ => {
+                    return Err(
+                        format!("the opcode 0x{code:02x} at byte {start} is none that torch.save writes").into()
+                    );
+                }
             }
         }
     }
@@ -333,7 +370,7 @@ impl<'a> Machine<'a> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| "it ends in the middle of a value".to_owned())
+        self.take(N)?.try_into().map_err(|_| "it ends in the middle of a value".into())
     }
 
     /// An unsigned number of `count` bytes, at most 8.
@@ -395,18 +432,18 @@ impl<'a> Machine<'a> {
     /// Fails where a mark lies above `from`: what is before a mark is not for the taking.
     fn above_mark(&self, from: usize) -> Result<()> {
         match self.marks.last() {
-            Some(&mark) if mark > from => Err("the stack is empty".to_owned()),
+            Some(&mark) if mark > from => Err("the stack is empty".into()),
             _ => Ok(()),
         }
     }
 
     fn pop(&mut self) -> Result<Value> {
         self.above_mark(self.stack.len().saturating_sub(1))?;
-        self.stack.pop().ok_or_else(|| "the stack is empty".to_owned())
+        self.stack.pop().ok_or_else(|| "the stack is empty".into())
     }
 
     fn top(&self) -> Result<Value> {
-        self.stack.last().copied().ok_or_else(|| "the stack is empty".to_owned())
+        self.stack.last().copied().ok_or_else(|| "the stack is empty".into())
     }
 
     fn take_marked(&mut self) -> Result<Vec<Value>> {
@@ -428,7 +465,7 @@ impl<'a> Machine<'a> {
             Value::List(at) => self.pickle.lists[at as usize].extend_from_slice(items),
             Value::Dict(at) if items.len().is_multiple_of(2) => self.pickle.lists[at as usize].extend_from_slice(items),
             Value::Opaque(_) => {}
-            _ => return Err("items are added to what is no list or dict".to_owned()),
+            _ => return Err("items are added to what is no list or dict".into()),
         }
         self.spend(items.len())
     }
@@ -441,7 +478,7 @@ impl<'a> Machine<'a> {
                 self.spend(1)?;
                 self.memo.push(value);
             }
-            std::cmp::Ordering::Greater => return Err("its memory has a gap".to_owned()),
+            std::cmp::Ordering::Greater => return Err("its memory has a gap".into()),
         }
         Ok(())
     }
@@ -459,7 +496,7 @@ impl<'a> Machine<'a> {
                 let pairs = items(arguments).first().map_or(&[][..], |&list| items(list));
                 let flat: Vec<Value> = pairs.iter().flat_map(|&pair| items(pair)).copied().collect();
                 if flat.len() != 2 * pairs.len() {
-                    return Err("an OrderedDict of what are no pairs".to_owned());
+                    return Err("an OrderedDict of what are no pairs".into());
                 }
                 self.spend(2 + flat.len())?;
                 let at = index(self.pickle.lists.len())?;
@@ -470,12 +507,23 @@ impl<'a> Machine<'a> {
                 Ok(items(arguments).first().copied().unwrap_or(Value::Other))
             }
             (Value::Class(Class::RebuildParameter), Value::Tuple(_)) => match items(arguments).first() {
-                Some(&tensor @ (Value::Tensor(_) | Value::Opaque(_))) => Ok(tensor),
-                _ => Err("a parameter of what is no tensor".to_owned()),
+                Some(&tensor @ (Value::Tensor(_) | Value::Unread(_) | Value::Opaque(_))) => Ok(tensor),
+                _ => Err("a parameter of what is no tensor".into()),
+            },
+            // (function, type, its arguments, state): of a subclass of Tensor, which is read as a tensor.
+            (Value::Class(Class::RebuildFromType), Value::Tuple(_)) => match *items(arguments) {
+                [function @ Value::Class(Class::RebuildTensor | Class::RebuildParameter), _, inner, ..] => {
+                    self.call(function, inner)
+                }
+                [Value::Opaque(class), ..] => Ok(Value::Unread(class)),
+                _ => Err("a tensor of a type without a function that makes it".into()),
             },
             (Value::Class(Class::RebuildTensor), Value::Tuple(_)) => {
+                if let Some(&unread @ Value::Unread(_)) = items(arguments).first() {
+                    return Ok(unread);
+                }
                 let [Value::Storage(storage), Value::Int(offset), shape, strides, ..] = *items(arguments) else {
-                    return Err("a tensor without storage, offset, shape and strides".to_owned());
+                    return Err("a tensor without storage, offset, shape and strides".into());
                 };
                 let sizes = |value: Value| -> Option<Vec<usize>> {
                     items(value)
@@ -488,7 +536,10 @@ impl<'a> Machine<'a> {
                 };
                 let rank = items(shape).len();
                 if rank > MAX_RANK {
-                    return Err(format!("a tensor has {rank} axes, at most {MAX_RANK} are read"));
+                    return Err(Fault::unsuitable(
+                        format!("a tensor has {rank} axes, at most {MAX_RANK} are read"),
+                        "reshape it before it is saved",
+                    ));
                 }
                 match (u64::try_from(offset), sizes(shape), sizes(strides)) {
                     (Ok(offset), Some(shape), Some(strides)) if strides.len() == rank => {
@@ -498,12 +549,18 @@ impl<'a> Machine<'a> {
                         self.pickle.tensors.push(TensorRef { storage, offset, shape, strides });
                         Ok(Value::Tensor(at))
                     }
-                    _ => Err("a tensor whose offset, shape or strides are no sizes".to_owned()),
+                    _ => Err("a tensor whose offset, shape or strides are no sizes".into()),
                 }
             }
+            (Value::Opaque(class), _) if self.is_rebuild(class) => Ok(Value::Unread(class)),
             (Value::Opaque(class), _) => Ok(Value::Opaque(class)),
-            _ => Err("a call of what is no class, or with what are no arguments".to_owned()),
+            _ => Err("a call of what is no class, or with what are no arguments".into()),
         }
+    }
+
+    /// Whether a class that is not known is one of PyTorch's functions that make tensors.
+    fn is_rebuild(&self, class: Range) -> bool {
+        self.pickle.text(class).rsplit('\n').next().is_some_and(|name| name.starts_with("_rebuild_"))
     }
 
     /// `("storage", class, key, device, number of elements, view)`; the view is missing or None since PyTorch 0.4.
@@ -517,24 +574,20 @@ impl<'a> Machine<'a> {
                 Value::Int(numel),
                 ref view @ ..,
             ] if self.pickle.text(kind) == "storage" && matches!(view, [] | [Value::Other]) => {
-                let numel = u64::try_from(numel).map_err(|_| "a storage of less than no elements".to_owned())?;
+                let numel = u64::try_from(numel).map_err(|_| "a storage of less than no elements")?;
                 self.spend(3)?;
                 let at = index(self.pickle.storages.len())?;
                 self.pickle.storages.push(Storage { stored, key, numel });
                 Ok(Value::Storage(at))
             }
-            [_, Value::Opaque(class), ..] => Err(format!(
-                "a storage of the class {}, which Kiln does not read; it reads Double, Float, Half, BFloat16, Long, Int, Short, Char, \
-                 Byte and BoolStorage",
-                self.pickle.class_name(class)
-            )),
-            _ => Err("a storage without class, name and size".to_owned()),
+            [_, Value::Opaque(class), ..] => Ok(Value::Unread(class)),
+            _ => Err("a storage without class, name and size".into()),
         }
     }
 }
 
 fn index(length: usize) -> Result<u32> {
-    u32::try_from(length).map_err(|_| "it makes more values than a state dict has".to_owned())
+    u32::try_from(length).map_err(|_| "it makes more values than a state dict has".into())
 }
 
 fn range(start: usize, end: usize) -> Result<Range> {

@@ -191,7 +191,7 @@ fn entry(name: &str, info: &TensorInfo, first: u64) -> std::result::Result<Entry
         return Err(format!("{name} has {} axes, at most {MAX_RANK} are read", shape.len()));
     }
     let (start, bytes) = (first + *start as u64, (end - start) as u64);
-    Ok(Entry { stored, shape: shape.clone(), strides: None, start, bytes })
+    Ok(Entry { stored, shape: shape.clone(), strides: None, start, bytes, member: None })
 }
 
 /// The text beside the tensors.
