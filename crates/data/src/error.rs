@@ -494,7 +494,7 @@ pub enum Error {
         limit: u64,
     },
 
-    /// An image is larger than is decoded. Found in the header, before any pixel is decoded.
+    /// An image is larger than is decoded, and cannot be reduced while it is. Found in the header, before any pixel is decoded.
     #[error(
         "{file}: the image is {width}x{height} pixels and takes {bytes} bytes decoded, the limits are {max_side} pixels a side and {max_bytes} bytes; scale it down"
     )]
@@ -522,7 +522,18 @@ pub enum Error {
         format: &'static str,
     },
 
-    /// An image file is damaged, or uses a feature of its format that is not supported.
+    /// An image file, which may be whole, uses what is not read of its format.
+    #[error("{file}: the {format} file is of a form that is not read: {source}; save it as a PNG or JPEG file")]
+    ImageUnsupported {
+        /// The file.
+        file: String,
+        /// Its format.
+        format: &'static str,
+        /// What the decoder says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// An image file is damaged.
     #[error("{file}: the {format} file cannot be decoded: {source}; it is damaged or cut off, fetch or save it again")]
     ImageDecode {
         /// The file.

@@ -124,7 +124,7 @@ impl Geometry {
         for step in &self.steps {
             image = match *step {
                 Move::Resize { region, size: [height, width] } => image.resize(region, height, width, &what())?,
-                Move::Crop { top, left, size: [height, width] } => image.crop(top, left, height, width),
+                Move::Crop { top, left, size: [height, width] } => image.cut(top, left, height, width, &what())?,
             };
         }
         Ok(image)

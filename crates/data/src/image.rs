@@ -13,6 +13,9 @@ pub struct Image {
     width: usize,
     channels: usize,
     pixels: Vec<u8>,
+    /// The size [h, w] of the whole, by which steps of geometry go, and by how much it was divided.
+    whole: [usize; 2],
+    factor: usize,
 }
 
 /// A part of an image, in pixels of the whole. Only the position and size that a filter takes may be fractions.
@@ -43,7 +46,12 @@ impl Image {
         if needed != Some(pixels.len()) || pixels.is_empty() {
             return Err(Error::ImagePixels { shape, given: pixels.len() });
         }
-        Ok(Image { height, width, channels, pixels })
+        Ok(Image { height, width, channels, pixels, whole: [height, width], factor: 1 })
+    }
+
+    /// The same pixels as an image of size `whole` [h, w] that was divided by `factor`, rounded up.
+    pub(crate) fn reduced_from(self, whole: [usize; 2], factor: usize) -> Image {
+        Image { whole, factor, ..self }
     }
 
     /// An image of `shape` [c, h, w] whose pixels lie as channel, row, column.
@@ -117,8 +125,33 @@ impl Image {
         sums.iter().map(|&sum| sum as f64 / pixels).collect()
     }
 
-    /// The part of this size whose first pixel is at `top` and `left`; black where it reaches beyond the image.
-    pub(crate) fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Image {
+    /// The size [h, w] that the image has in its file.
+    pub(crate) fn whole_size(&self) -> [usize; 2] {
+        self.whole
+    }
+
+    /// The part of this size whose first pixel is at `top` and `left`; black where it reaches beyond the image. Of a reduced image, the
+    /// part of the whole, enlarged again.
+    pub(crate) fn cut(&self, top: isize, left: isize, height: usize, width: usize, what: &str) -> Result<Image> {
+        if self.factor == 1 {
+            return Ok(self.crop(top, left, height, width));
+        }
+        // From where to where both have pixels.
+        let both = |from: isize, length: usize, side: usize| {
+            let end = from.saturating_add_unsigned(length).clamp(0, side as isize);
+            (from.clamp(0, side as isize).min(end), end)
+        };
+        let [rows, columns] = [both(top, height, self.whole[0]), both(left, width, self.whole[1])];
+        let [h, w] = [rows, columns].map(|(from, end)| (end - from).unsigned_abs());
+        if h == 0 || w == 0 {
+            return Image::interleaved([self.channels, height, width], vec![0; self.channels * height * width]);
+        }
+        let region = Region { top: rows.0 as f64, left: columns.0 as f64, height: h as f64, width: w as f64 };
+        Ok(self.resize(region, h, w, what)?.crop(top - rows.0, left - columns.0, height, width))
+    }
+
+    /// The part of the pixels of this size whose first one is at `top` and `left`; black beyond them.
+    fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Image {
         if (top, left, height, width) == (0, 0, self.height, self.width) {
             return self.clone();
         }
@@ -136,19 +169,18 @@ impl Image {
                 target[to..to + part.len()].copy_from_slice(part);
             }
         }
-        Image { height, width, channels, pixels }
+        Image { height, width, channels, pixels, whole: [height, width], factor: 1 }
     }
 
-    /// Brings a region to another size by a triangle filter: bilinear when enlarging, an average over the covered area when
+    /// Brings a region of the whole to another size by a triangle filter: bilinear when enlarging, an average over the covered area when
     /// reducing. The weights and the order of the passes are Pillow's, and so torchvision's on such images. `what` names the
     /// image in errors.
     pub(crate) fn resize(&self, region: Region, height: usize, width: usize, what: &str) -> Result<Image> {
-        let whole = region.top == 0.0
-            && region.left == 0.0
-            && (region.height, region.width) == (self.height as f64, self.width as f64);
-        if whole && (height, width) == (self.height, self.width) {
+        if region == self.whole() && (height, width) == (self.height, self.width) && self.factor == 1 {
             return Ok(self.clone());
         }
+        let [top, left, h, w] =
+            [region.top, region.left, region.height, region.width].map(|edge| edge / self.factor as f64);
         let failed = |message: String| Error::Transform { what: what.to_owned(), message };
         let refused = |error: &dyn std::fmt::Display| failed(format!("cannot be resized to {height}x{width}: {error}"));
         let side = |side: usize| u32::try_from(side).map_err(|error| refused(&error));
@@ -157,12 +189,12 @@ impl Image {
         let options = ResizeOptions::new()
             .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
             .use_alpha(false)
-            .crop(region.left, region.top, region.width, region.height);
+            .crop(left, top, w, h);
         let mut pixels = vec![0; self.channels * height * width];
         // Each type of pixels is compiled for seconds, so that there are two.
         if self.channels == 3 {
             filtered::<U8x3>(from, &self.pixels, to, &mut pixels, &options).map_err(|error| refused(&error))?;
-            return Ok(Image { height, width, channels: 3, pixels });
+            return Image::interleaved([3, height, width], pixels);
         }
         let planes = self.planes();
         let parts = pixels.chunks_exact_mut((height * width).max(1));
@@ -174,7 +206,8 @@ impl Image {
 
     /// All of it.
     pub(crate) fn whole(&self) -> Region {
-        Region { top: 0.0, left: 0.0, height: self.height as f64, width: self.width as f64 }
+        let [height, width] = self.whole.map(|side| side as f64);
+        Region { top: 0.0, left: 0.0, height, width }
     }
 }
 

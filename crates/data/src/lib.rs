@@ -38,12 +38,15 @@ mod geometry;
 pub mod idx;
 mod image;
 mod image_file;
+mod jpeg_file;
 mod loader;
 mod mix;
 mod random;
+mod reduce;
 mod splits;
 mod stats;
 mod target;
+mod tiff_file;
 mod transform;
 mod walk;
 

@@ -228,8 +228,7 @@ impl Transforms {
 
     /// Draws everything, moves the image (but for the flip), and says what the GPU is to do.
     pub(crate) fn apply(&self, image: Image, random: &mut SplitMix64, what: &dyn Fn() -> String) -> Result<Drawn> {
-        let [_, height, width] = image.shape();
-        let geometry = self.geometry([height, width], random, what)?;
+        let geometry = self.geometry(image.whole_size(), random, what)?;
         let image = geometry.apply(image, what)?;
         let mut adjust = Adjust::NONE;
         if let Some(jitter) = &self.jitter {

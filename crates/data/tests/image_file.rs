@@ -124,6 +124,113 @@ fn the_end_marker_of_a_jpeg_preview_does_not_count() {
 }
 
 #[test]
+fn a_jpeg_whose_end_marker_became_a_trailer_is_whole() {
+    let noise = RgbImage::from_fn(80, 60, |x, y| image::Rgb([(x * 3 + y * 2) as u8, (x * y / 8) as u8, (x ^ y) as u8]));
+    let jpeg = encode(&noise.into(), ImageFormat::Jpeg);
+    let pixels = |file: &[u8]| ImageFile::from_bytes("f", file).unwrap().pixels([3, 60, 80]).unwrap();
+    let whole = pixels(&jpeg);
+    let picture = &jpeg[..jpeg.len() - 2];
+    let samsung = b"\0\0\x01\x08\x0e\0\0\0Image_UTC_Data1600000000SEFHk\0\0\0\x01\0\0\0\0\0\x01\x08\x17\0\0\0\x17\0\0\0\x18\0\0\0SEFT";
+    // Also with what looks like a marker within.
+    for trailer in [&samsung[..], &[0; 64], b"abc\xff\xe1\0\x04ab, and so on", &b"trailer".repeat(100)] {
+        assert!(pixels(&[picture, trailer].concat()) == whole, "{}", trailer.escape_ascii());
+        // Half of a picture is none, whatever follows.
+        let half = [&picture[..picture.len() / 2], &trailer[..trailer.len().min(64)]].concat();
+        assert!(ImageFile::from_bytes("f", &half).is_err_and(|error| error.to_string() == CUT_OFF));
+    }
+    for cut in 0..picture.len() / 2 {
+        if cut < 12 || cut % 97 == 0 {
+            let cut_off = ImageFile::from_bytes("f", &picture[..picture.len() - cut]);
+            assert!(cut_off.is_err_and(|error| error.to_string() == CUT_OFF), "{cut}");
+        }
+    }
+}
+
+const CUT_OFF: &str = "f: the JPEG file has no end marker, it is cut off; fetch it again";
+
+/// A TIFF file of one strip without compression: its samples mean what `photometric` says, and may be numbers in a map of colours.
+fn tiff(
+    big_endian: bool,
+    photometric: u16,
+    bits: u16,
+    [width, height]: [u16; 2],
+    samples: u16,
+    data: &[u8],
+    map: &[u16],
+) -> Vec<u8> {
+    let short = |value: u16| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let long = |value: u32| if big_endian { value.to_be_bytes() } else { value.to_le_bytes() };
+    let entries = if map.is_empty() { 9 } else { 10 };
+    let map_at = 8 + 2 + 12 * entries + 4;
+    let data_at = map_at + 2 * map.len();
+    let mut file = [if big_endian { &b"MM"[..] } else { b"II" }, &short(42), &long(8), &short(entries as u16)].concat();
+    let mut entry = |tag: u16, kind: u16, count: usize, value: u32| {
+        let value = if kind == 3 && count == 1 { [short(value as u16), [0; 2]].concat() } else { long(value).to_vec() };
+        file.extend([&short(tag)[..], &short(kind), &long(count as u32), &value].concat());
+    };
+    for (tag, value) in [(256, width), (257, height), (258, bits), (259, 1), (262, photometric)] {
+        entry(tag, 3, 1, value.into());
+    }
+    entry(273, 4, 1, data_at as u32);
+    entry(277, 3, 1, samples.into());
+    entry(278, 3, 1, height.into());
+    entry(279, 4, 1, data.len() as u32);
+    if !map.is_empty() {
+        entry(320, 3, map.len(), map_at as u32);
+    }
+    file.extend(long(0));
+    map.iter().for_each(|&value| file.extend(short(value)));
+    [&file[..], data].concat()
+}
+
+#[test]
+fn tiff_files_with_a_palette_are_read() {
+    // Width and height; what Pillow's convert("RGB") gives for these files: the higher byte of each colour.
+    let [width, height] = [5u16, 3];
+    for big_endian in [false, true] {
+        for bits in [1u16, 2, 4, 8] {
+            let colours = 1usize << bits;
+            let value = |at: usize, step: usize, first: usize| (at * step + first) as u16;
+            let map: Vec<u16> = [(40_503, 11), (30_011, 500), (20_011, 65_000)]
+                .iter()
+                .flat_map(|&(step, first)| (0..colours).map(move |at| value(at, step, first)))
+                .collect();
+            let row = (usize::from(width * bits)).div_ceil(8);
+            let data: Vec<u8> = (0..row * 3).map(|at| (at * 73 + 29) as u8).collect();
+            let image =
+                ImageFile::from_bytes("f", &tiff(big_endian, 3, bits, [width, height], 1, &data, &map)).unwrap();
+            let pixels = image.pixels([3, 3, 5]).unwrap();
+            for (at, pixel) in (0..15).map(|at| (at, [pixels[at], pixels[15 + at], pixels[30 + at]])) {
+                let bit = at % 5 * usize::from(bits);
+                let number =
+                    usize::from(data[at / 5 * row + bit / 8] >> (8 - usize::from(bits) - bit % 8)) & (colours - 1);
+                let expected = [0, 1, 2].map(|channel| (map[channel * colours + number] >> 8) as u8);
+                assert_eq!(pixel, expected, "{bits} bits, pixel {at}");
+            }
+        }
+    }
+    // Grey of few bits, as Pillow has it, and grey with transparency, which is dropped.
+    let grey = |bits, samples, data: &[u8]| {
+        let image = ImageFile::from_bytes("f", &tiff(false, 1, bits, [5, 1], samples, data, &[])).unwrap();
+        image.pixels([1, 1, 5]).unwrap()
+    };
+    assert_eq!(grey(2, 1, &[0b0001_1101, 0b0100_0000]), [0, 85, 255, 85, 85]);
+    assert_eq!(grey(4, 1, &[0x1d, 0x66, 0xa0]), [17, 221, 102, 102, 170]);
+    assert_eq!(grey(8, 2, &[10, 0, 20, 0, 30, 255, 40, 255, 50, 255]), [10, 20, 30, 40, 50]);
+}
+
+#[test]
+fn a_whole_file_of_a_form_that_is_not_read_is_not_called_damaged() {
+    let palette = tiff(false, 3, 8, [2, 2], 1, &[1, 2, 3, 4], &[0; 768]);
+    let cut = error(&palette[..palette.len() - 3]);
+    assert!(cut.ends_with("; it is damaged or cut off, fetch or save it again"), "{cut}");
+    let lab = tiff(false, 9, 8, [2, 1], 3, &[1, 2, 3, 4, 5, 6], &[]);
+    let said = error(&lab);
+    assert!(said.starts_with("f: the TIFF file is of a form that is not read: "), "{said}");
+    assert!(said.ends_with("; save it as a PNG or JPEG file"), "{said}");
+}
+
+#[test]
 fn images_without_pixels_are_damaged() {
     let mut gif = encode(&two_colours(), ImageFormat::Gif);
     // The width of the screen, and of the first frame.
@@ -135,11 +242,12 @@ fn images_without_pixels_are_damaged() {
 }
 
 /// A PNG of these sides whose pixels are not there.
-fn png_header(width: u32, height: u32, colour: u8) -> Vec<u8> {
+fn png_header(width: u32, height: u32, colour: u8, interlaced: bool) -> Vec<u8> {
     let mut bytes = png(GrayImage::new(1, 1));
     bytes[16..20].copy_from_slice(&width.to_be_bytes());
     bytes[20..24].copy_from_slice(&height.to_be_bytes());
     bytes[25] = colour;
+    bytes[28] = interlaced.into();
     // The sum of the header chunk, bit by bit as the PNG specification defines it.
     let sum = !bytes[12..29].iter().fold(u32::MAX, |sum, &byte| {
         (0..8).fold(sum ^ u32::from(byte), |sum, _| sum >> 1 ^ if sum & 1 == 1 { 0xedb8_8320 } else { 0 })
@@ -151,11 +259,12 @@ fn png_header(width: u32, height: u32, colour: u8) -> Vec<u8> {
 #[test]
 fn images_beyond_the_limits_are_refused_by_the_header_alone() {
     assert_eq!(
-        error(&png_header(16_385, 2, 0)),
+        error(&png_header(16_385, 2, 0, false)),
         "f: the image is 16385x2 pixels and takes 32770 bytes decoded, the limits are 16384 pixels a side and 268435456 bytes; scale it down"
     );
+    // Read row by row, but these are interlaced.
     assert_eq!(
-        error(&png_header(16_384, 16_384, 2)),
+        error(&png_header(16_384, 16_384, 2, true)),
         "f: the image is 16384x16384 pixels and takes 805306368 bytes decoded, the limits are 16384 pixels a side and 268435456 bytes; scale it down"
     );
     assert_eq!(
