@@ -29,7 +29,9 @@ fn main() -> anyhow::Result<()> {
     };
 
     // The file tells how many classes it was made for: the length of the last layer's bias.
-    let file = StateFile::open(&path)?;
+    let mut file = StateFile::open(&path)?;
+    // Names that DataParallel changed become those of the model.
+    file.fit_names([description.head]);
     let classes = file.shape(description.head).and_then(|(_, shape)| shape.first().copied());
     let classes = classes.with_context(|| format!("{}: has no {}", path.display(), description.head))?;
     println!("{}: {} tensors, {classes} classes", path.display(), file.names().count());

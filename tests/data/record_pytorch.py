@@ -650,6 +650,7 @@ def record_checkpoints(folder, model, optimizer):
     torch.save(lightning, folder / "lightning.pth")
     torch.save(torch.nn.DataParallel(model).state_dict() | {"extra": 3}, folder / "parallel.pth")
     torch.save({"model": model, "epoch": 1}, folder / "object_inside.pth")
+    torch.jit.save(torch.jit.script(model), folder / "script.pth")
     quantized = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)
     torch.save({"state_dict": weights | {"q": quantized}}, folder / "quantized.pth")
     torch.save({"state_dict": weights, "q": quantized, "c": torch.ones(2) * 1j}, folder / "quantized_beside.pth")

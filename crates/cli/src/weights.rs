@@ -91,7 +91,7 @@ pub(crate) fn say_what_is_read(path: &Path, file: &StateFile) {
         eprintln!("{shown}: the weights are those under {key:?}");
     }
     if !file.others().is_empty() {
-        let others = file.others().join(", ");
+        let others = file.others().iter().map(|other| format!("{other:?}")).collect::<Vec<_>>().join(", ");
         eprintln!("{shown}: it also holds tensors under {others}, which `kiln convert --key NAME` writes to a file");
     }
 }

@@ -496,7 +496,7 @@ pub enum Error {
 
     /// An image is larger than is decoded, and cannot be reduced while it is. Found in the header, before any pixel is decoded.
     #[error(
-        "{file}: the image is {width}x{height} pixels and takes {bytes} bytes decoded, the limits are {max_side} pixels a side and {max_bytes} bytes; scale it down"
+        "{file}: the image is {width}x{height} pixels and takes {bytes} bytes decoded, the limits are {max_side} pixels a side and {max_bytes} bytes; {advice}"
     )]
     ImageTooLarge {
         /// The file.
@@ -511,6 +511,8 @@ pub enum Error {
         max_side: u32,
         /// The most bytes.
         max_bytes: u64,
+        /// What to do.
+        advice: &'static str,
     },
 
     /// An image file is cut off.

@@ -104,7 +104,7 @@ impl ImageFile {
         let kind = known_format(name, bytes)?;
         let format = format_name(kind);
         let whole = match kind {
-            ImageFormat::Jpeg => jpeg_file::whole(bytes),
+            ImageFormat::Jpeg => jpeg_file::whole(bytes, MAX_IMAGE_SIDE, most),
             _ => Some(Cow::Borrowed(bytes)),
         };
         let whole = whole.ok_or_else(|| Error::ImageTruncated { file: name.to_owned(), format })?;
@@ -143,22 +143,24 @@ impl ImageFile {
         if width == 0 || height == 0 {
             return Err(damaged(format!("it declares {width}x{height} pixels").into()));
         }
-        let too_large = Error::ImageTooLarge {
+        let bytes_of_pixels = decoder.total_bytes();
+        let too_large = |advice| Error::ImageTooLarge {
             file: name.to_owned(),
             width,
             height,
-            bytes: decoder.total_bytes(),
+            bytes: bytes_of_pixels,
             max_side: MAX_IMAGE_SIDE,
             max_bytes: most,
+            advice,
         };
         if width.max(height) > MAX_IMAGE_SIDE {
-            return Err(too_large);
+            return Err(too_large("scale it down"));
         }
         // Damaged metadata does not make an image unreadable.
         let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        let (mut image, factor) = if decoder.total_bytes() > most {
+        let (mut image, factor) = if bytes_of_pixels > most {
             drop(decoder);
-            reduce::decode(kind, bytes, most).map_err(damaged)?.ok_or(too_large)?
+            reduce::decode(kind, bytes, most).map_err(damaged)?.ok_or_else(|| too_large(reduce::advice(kind)))?
         } else {
             limits.max_image_width = Some(MAX_IMAGE_SIDE);
             limits.max_image_height = Some(MAX_IMAGE_SIDE);
@@ -420,9 +422,35 @@ mod tests {
     }
 
     #[test]
+    fn mutated_files_never_panic_while_they_are_reduced() {
+        let image = DynamicImage::from(photo(40, 30));
+        let files = [encode(image.clone(), ImageFormat::Jpeg), encode(image.clone(), ImageFormat::Png), strips(&image)];
+        let mut random = crate::random::SplitMix64::new(1);
+        let mut reduced = 0;
+        for round in 0..3_000 {
+            let mut file = files[round % files.len()].clone();
+            for _ in 0..=random.below(2) {
+                // Half of the changes in the headers.
+                let reach = if random.below(2) == 0 { file.len().min(700) } else { file.len() };
+                let at = random.below(reach as u64) as usize;
+                match random.below(4) {
+                    0 => file.truncate(at.max(4)),
+                    1 => file[at] ^= 1 << (round % 8),
+                    2 => file[at] = [0, 1, 0x7f, 0xff][random.below(4) as usize],
+                    _ => file.insert(at, round as u8),
+                }
+            }
+            reduced += usize::from(ImageFile::decode("f", &file, 2_000).is_ok_and(|file| file.factor > 1));
+        }
+        assert!(reduced > 300, "{reduced}");
+    }
+
+    #[test]
     fn what_cannot_be_reduced_is_refused() {
         let gif = encode(photo(40, 30), ImageFormat::Gif);
         let error = ImageFile::decode("f", &gif, 40 * 30 * 4 - 1).unwrap_err();
-        assert!(matches!(error, Error::ImageTooLarge { width: 40, .. }), "{error}");
+        let refused = "f: the image is 40x30 pixels and takes 4800 bytes decoded, the limits are 16384 pixels a side and 4799 bytes; scale \
+                       it down, or save it as a JPEG or PNG file";
+        assert_eq!(error.to_string(), refused);
     }
 }

@@ -4,9 +4,14 @@ use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Read;
 
+use jpeg_decoder::ImageInfo;
+
 const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
 
 const START_OF_SCAN: u8 = 0xda;
+
+/// By how much the cosine transform can divide the sides of an image.
+pub(crate) const FACTORS: [u16; 4] = [1, 2, 4, 8];
 
 /// The last bytes of a file that may not matter to its picture if something else follows it there: what decoders read ahead.
 const SPARE: usize = 8;
@@ -17,7 +22,7 @@ const SPARE: usize = 8;
 /// A whole file has an end marker after its picture begins. The segments before the picture are skipped: a small preview in one of them
 /// ends with a marker of its own. Some telephones put data of their own in the place of the end marker; such a file is whole too, if it
 /// is not progressive, as libjpeg has it, and gets its end marker back.
-pub(crate) fn whole(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn whole(bytes: &[u8], side: u32, most: u64) -> Option<Cow<'_, [u8]>> {
     // Behind the start marker.
     let mut rest = bytes.get(2..).unwrap_or_default();
     loop {
@@ -29,7 +34,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
                 if rest.windows(2).rev().any(|pair| pair == END_OF_IMAGE) {
                     return Some(Cow::Borrowed(bytes));
                 }
-                let end = end_of_scan(bytes, bytes.len() - rest.len())?;
+                let end = end_of_scan(bytes, bytes.len() - rest.len(), |bytes, byte| picture(bytes, byte, side, most))?;
                 return Some(Cow::Owned([&bytes[..end], &END_OF_IMAGE].concat()));
             }
             [0xff, _, high, low, ..] => {
@@ -48,7 +53,7 @@ pub(crate) fn whole(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 /// Where the only scan of a file, which begins at `scan`, has ended, if it does before the file: then the picture is the same whatever is
 /// put in the place of the bytes that follow.
-fn end_of_scan(bytes: &[u8], scan: usize) -> Option<usize> {
+fn end_of_scan(bytes: &[u8], scan: usize, picture: impl Fn(&[u8], u8) -> Option<u64>) -> Option<usize> {
     // The scan's header, then its data up to a marker other than those within data.
     let &[high, low] = bytes.get(scan + 2..)?.first_chunk()?;
     let data = scan + 2 + usize::from(u16::from_be_bytes([high, low]));
@@ -59,17 +64,33 @@ fn end_of_scan(bytes: &[u8], scan: usize) -> Option<usize> {
     (picture(&bytes[..needed], 0xaa)? == zeros).then_some(needed)
 }
 
-/// A number that stands for the picture in a file, after which this byte follows; `None` if that is no picture of one scan.
-fn picture(bytes: &[u8], byte: u8) -> Option<u64> {
+/// A number that stands for the picture in a file after which this byte follows; `None` if that is no picture of one scan. At most
+/// `most` bytes are taken for it: a large picture is looked at in a smaller size. One with a longer side than is read is left to be
+/// refused for that.
+fn picture(bytes: &[u8], byte: u8, side: u32, most: u64) -> Option<u64> {
     use jpeg_decoder::{CodingProcess, Decoder};
     let tail = [byte; 4 * SPARE];
     let mut decoder = Decoder::new(bytes.chain(&tail[..]).chain(&END_OF_IMAGE[..]));
     decoder.read_info().ok()?;
-    if decoder.info()?.coding_process != CodingProcess::DctSequential {
+    let info = decoder.info()?;
+    if info.coding_process != CodingProcess::DctSequential {
         return None;
     }
-    let pixels = decoder.decode().ok()?;
-    let mut hasher = DefaultHasher::new();
-    pixels.hash(&mut hasher);
-    Some(hasher.finish())
+    if u32::from(info.width.max(info.height)) > side {
+        return Some(0);
+    }
+    for factor in FACTORS {
+        let (width, height) = decoder.scale(info.width.div_ceil(factor), info.height.div_ceil(factor)).ok()?;
+        if held(width, height, info) <= most {
+            let mut hasher = DefaultHasher::new();
+            decoder.decode().ok()?.hash(&mut hasher);
+            return Some(hasher.finish());
+        }
+    }
+    None
+}
+
+/// The bytes that are held while an image becomes one of this size: its planes, and the same again when their colours are joined.
+pub(crate) fn held(width: u16, height: u16, info: ImageInfo) -> u64 {
+    2 * u64::from(width) * u64::from(height) * info.pixel_format.pixel_bytes() as u64
 }

@@ -4,11 +4,10 @@ use std::io::Cursor;
 
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 
+use crate::jpeg_file::{FACTORS, held};
+
 /// By how much rows divide width and height: half is always enough for the limits on images.
 const FACTOR: usize = 2;
-
-/// By how much the cosine transform of JPEG can divide them.
-const JPEG_FACTORS: [u16; 3] = [2, 4, 8];
 
 /// An image and by how much its sides were divided.
 type Reduced = (DynamicImage, usize);
@@ -40,11 +39,9 @@ fn jpeg(bytes: &[u8], limit: u64) -> Result<Option<Reduced>, Failure> {
     if info.coding_process != CodingProcess::DctSequential {
         return Ok(None);
     }
-    for factor in JPEG_FACTORS {
+    for factor in FACTORS.into_iter().skip(1) {
         let (width, height) = decoder.scale(info.width.div_ceil(factor), info.height.div_ceil(factor))?;
-        // The planes before their colours are joined take as much again at most.
-        let taken = 2 * u64::from(width) * u64::from(height) * info.pixel_format.pixel_bytes() as u64;
-        if taken > limit {
+        if held(width, height, info) > limit {
             continue;
         }
         let (width, height) = (u32::from(width), u32::from(height));
@@ -56,6 +53,16 @@ fn jpeg(bytes: &[u8], limit: u64) -> Result<Option<Reduced>, Failure> {
         return Ok(image.map(|image| (image, factor.into())));
     }
     Ok(None)
+}
+
+/// What to do about an image of this format that cannot be reduced.
+pub(crate) fn advice(kind: ImageFormat) -> &'static str {
+    match kind {
+        ImageFormat::Jpeg => "scale it down, or save it as a JPEG file that is neither progressive nor CMYK",
+        ImageFormat::Png => "scale it down, or save it as a PNG file that is not interlaced",
+        ImageFormat::Tiff => "scale it down, or save it as a TIFF file of strips, or as a JPEG file",
+        _ => "scale it down, or save it as a JPEG or PNG file",
+    }
 }
 
 /// Row by row; not where rows are interlaced.

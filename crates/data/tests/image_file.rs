@@ -146,6 +146,19 @@ fn a_jpeg_whose_end_marker_became_a_trailer_is_whole() {
     }
 }
 
+#[test]
+fn a_jpeg_that_lies_about_its_size_is_refused_before_it_takes_memory() {
+    let jpeg = encode(&two_colours(), ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    // Also without an end marker, where the picture is looked for.
+    for end in [&[0xff, 0xd9][..], b"a trailer of a telephone"] {
+        let mut file = [&jpeg[..jpeg.len() - 2], end].concat();
+        file[frame + 5..frame + 9].fill(0xff);
+        let said = error(&file);
+        assert!(said.starts_with("f: the image is 65535x65535 pixels and takes "), "{said}");
+    }
+}
+
 const CUT_OFF: &str = "f: the JPEG file has no end marker, it is cut off; fetch it again";
 
 /// A TIFF file of one strip without compression: its samples mean what `photometric` says, and may be numbers in a map of colours.
@@ -265,7 +278,7 @@ fn images_beyond_the_limits_are_refused_by_the_header_alone() {
     // Read row by row, but these are interlaced.
     assert_eq!(
         error(&png_header(16_384, 16_384, 2, true)),
-        "f: the image is 16384x16384 pixels and takes 805306368 bytes decoded, the limits are 16384 pixels a side and 268435456 bytes; scale it down"
+        "f: the image is 16384x16384 pixels and takes 805306368 bytes decoded, the limits are 16384 pixels a side and 268435456 bytes; scale it down, or save it as a PNG file that is not interlaced"
     );
     assert_eq!(
         error(b"P5 20000 20000 255 "),

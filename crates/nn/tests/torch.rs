@@ -347,6 +347,11 @@ fn what_is_no_state_dict_is_told() {
              code is: torch.save(torch.load(FILE, weights_only=False)[\"model\"].state_dict(), path)"
         )
     );
+    assert_eq!(
+        told("script.pth", |_| {}),
+        "it is a program of TorchScript (torch.jit.save), which Kiln does not run; take its weights in PyTorch: \
+         torch.save(torch.jit.load(FILE).state_dict(), path)"
+    );
     assert_eq!(told("nothing.pth", |_| {}), format!("its dict holds no tensors but [\"epoch\", \"loss\"]{STATE_DICT}"));
     assert_eq!(
         told("several.pth", |_| {}),

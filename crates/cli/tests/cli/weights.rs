@@ -44,7 +44,7 @@ fn the_weights_of_a_checkpoint_are_found_and_named() {
     assert_eq!(
         err(&output),
         format!(
-            "{averages}: the weights are those under \"model\"\n{averages}: it also holds tensors under model_ema, which `kiln convert \
+            "{averages}: the weights are those under \"model\"\n{averages}: it also holds tensors under \"model_ema\", which `kiln convert \
              --key NAME` writes to a file\n"
         )
     );

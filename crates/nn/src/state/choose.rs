@@ -196,7 +196,10 @@ fn shown(path: &[Key<'_>]) -> String {
 }
 
 fn listed(found: &[Candidate<'_>]) -> String {
-    let one = |candidate: &Candidate<'_>| format!("{:?} ({} tensors)", shown(&candidate.path), candidate.tensors);
+    let one = |candidate: &Candidate<'_>| {
+        let Candidate { path, tensors, .. } = candidate;
+        format!("{:?} ({tensors} tensor{})", shown(path), if *tensors == 1 { "" } else { "s" })
+    };
     let mut words: Vec<String> = found.iter().take(LISTED).map(one).collect();
     if found.len() > LISTED {
         words.push(format!("and {} more", found.len() - LISTED));

@@ -71,17 +71,17 @@ pub(super) fn zip(file: &File, bytes: u64, path: Option<&str>) -> Result<Checkpo
     let Some(folder) = places.keys().find_map(|name| name.strip_suffix("/data.pkl")).map(str::to_owned) else {
         return Err(no_pickle(&places));
     };
-    if let Some(name) = compressed {
-        return Err(Fault::unsuitable(
-            format!("{name} in the zip archive is compressed, which torch.save never does"),
-            "load it in PyTorch and save it again by torch.save(model.state_dict(), path)",
-        ));
-    }
     let place = |name: &str| places.get(&format!("{folder}/{name}")).copied();
     if place("constants.pkl").is_some() {
         return Err(Fault::unsuitable(
             "it is a program of TorchScript (torch.jit.save), which Kiln does not run",
             "take its weights in PyTorch: torch.save(torch.jit.load(FILE).state_dict(), path)",
+        ));
+    }
+    if let Some(name) = compressed {
+        return Err(Fault::unsuitable(
+            format!("{name} in the zip archive is compressed, which torch.save never does"),
+            "load it in PyTorch and save it again by torch.save(model.state_dict(), path)",
         ));
     }
     let missing = || Fault::from("the zip archive has no data.pkl");
