@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Summary(SummaryArgs),
     /// Turn weights of PyTorch into a safetensors file
     Convert(ConvertArgs),
-    /// List the adapters that can compute, the one that is used first
+    /// List the adapters that can compute, and which one is used
     Devices(DevicesArgs),
     /// Measure kernels and training steps on this adapter
     Bench(BenchArgs),
@@ -75,4 +75,11 @@ pub(crate) enum Command {
     Tune(TuneArgs),
     /// Print a script that completes commands and options in a shell
     Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// Whether it looks for adapters.
+    pub(crate) fn opens_devices(&self) -> bool {
+        !matches!(self, Command::Models(_) | Command::Convert(_) | Command::Completions(_))
+    }
 }

@@ -17,7 +17,7 @@ Examples:
   KILN_ADAPTER=1 kiln train --model lenet5 --data fashion-mnist
   KILN_ADAPTER=radeon kiln train --model lenet5 --data fashion-mnist")]
 pub(crate) struct DevicesArgs {
-    /// Print a JSON array with an object per adapter: its name, backend, driver, features and limits
+    /// Print a JSON array with an object per adapter: its index, whether it is chosen, name, backend, driver, features and limits
     #[arg(long)]
     json: bool,
 }
@@ -26,6 +26,8 @@ pub(crate) struct DevicesArgs {
 #[derive(Serialize)]
 struct Numbered<'a> {
     index: usize,
+    /// Whether other commands use it.
+    chosen: bool,
     #[serde(flatten)]
     info: &'a AdapterInfo,
 }
@@ -46,27 +48,43 @@ pub(crate) fn keep_pipelines(device: &Device) {
     }
 }
 
+/// Lists the adapters, also where the environment asks for one that is not there: that is the error after the list.
 pub(crate) fn run(args: &DevicesArgs) -> Result<()> {
-    let list = Device::list();
+    let (listed, list, chosen) = match Device::candidates(Options::new()) {
+        Ok((list, chosen)) => (Options::new(), list, Ok(chosen)),
+        Err(error) => (Options::new().ignore_environment(), Device::list(), Err(error)),
+    };
     let mut out = io::stdout().lock();
+    let is_chosen = |index| chosen.as_ref().is_ok_and(|&chosen| chosen == index);
     if args.json {
-        let list: Vec<Numbered> = list.iter().enumerate().map(|(index, info)| Numbered { index, info }).collect();
+        let numbered = |(index, info)| Numbered { index, chosen: is_chosen(index), info };
+        let list: Vec<Numbered> = list.iter().enumerate().map(numbered).collect();
         writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
-        return Ok(());
-    }
-    if list.is_empty() {
-        // Its error says what to do.
-        Device::open_default()?;
-    }
-    for (index, info) in list.iter().enumerate() {
-        writeln!(out, "[{index}] {info}")?;
-        writeln!(out, "    {}", features(info))?;
-        if let Some(units) = matrix_units(index, info) {
-            writeln!(out, "    {units}")?;
+    } else {
+        for (index, info) in list.iter().enumerate() {
+            writeln!(out, "[{index}] {info}{}", if is_chosen(index) { ": used" } else { "" })?;
+            writeln!(out, "    {}", features(info))?;
+            if let Some(units) = matrix_units(&listed, index, info) {
+                writeln!(out, "    {units}")?;
+            }
+            if old_llvmpipe(&info.name, &info.driver) {
+                writeln!(
+                    out,
+                    "    this Mesa computes slowly on processors: Mesa 25.0 takes half the time for a training step"
+                )?;
+            }
+            writeln!(out, "    {}", tuning(info))?;
         }
-        writeln!(out, "    {}", tuning(info))?;
     }
+    out.flush()?;
+    chosen?;
     Ok(())
+}
+
+/// Whether this is Mesa's software driver in a version that is known to be slow.
+fn old_llvmpipe(name: &str, driver: &str) -> bool {
+    let mesa = driver.split_once("Mesa ").and_then(|(_, version)| version.split('.').next()?.parse::<u32>().ok());
+    name.starts_with("llvmpipe") && mesa.is_some_and(|major| major < 24)
 }
 
 fn features(info: &AdapterInfo) -> String {
@@ -91,11 +109,11 @@ fn features(info: &AdapterInfo) -> String {
 }
 
 /// What an adapter's matrix units are worth, where it has any: the test needs the adapter open.
-fn matrix_units(index: usize, info: &AdapterInfo) -> Option<String> {
+fn matrix_units(listed: &Options, index: usize, info: &AdapterInfo) -> Option<String> {
     if !info.features.cooperative_matrices {
         return None;
     }
-    let options = Options::new().ignore_environment().adapter(index.to_string()).cooperative_matrices().no_cache();
+    let options = listed.clone().adapter(index.to_string()).cooperative_matrices().no_cache();
     Some(match Device::open(options) {
         Ok(device) => format!("matrix units: {}", plan::matrix_units(&device)),
         Err(error) => format!("matrix units: not tested: {error}"),
@@ -113,5 +131,19 @@ fn tuning(info: &AdapterInfo) -> String {
         }
         Ok(None) => "not tuned: see `kiln tune --help`".to_string(),
         Err(error) => format!("not tuned: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mesa_is_old_before_24_and_only_on_processors() {
+        let name = "llvmpipe (LLVM 15.0.6, 256 bits)";
+        assert!(old_llvmpipe(name, "llvmpipe Mesa 22.3.6 (LLVM 15.0.6)"));
+        assert!(!old_llvmpipe(name, "llvmpipe Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"));
+        assert!(!old_llvmpipe(name, ""));
+        assert!(!old_llvmpipe("AMD Radeon RX 6600 (RADV NAVI23)", "radv Mesa 22.3.6"));
     }
 }

@@ -32,6 +32,9 @@ use ended::Ended;
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
     let cli = Cli::parse();
+    if cli.command.opens_devices() {
+        kiln_gpu::quiet_drivers();
+    }
     let outcome = match &cli.command {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),

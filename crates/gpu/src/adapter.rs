@@ -289,7 +289,7 @@ impl Options {
         self
     }
 
-    /// The adapter by its index in [`Device::list`](crate::Device::list) or by a part of its name, whatever the case.
+    /// The adapter by its index in [`Device::candidates`](crate::Device::candidates) or by a part of its name, whatever the case.
     pub fn adapter(mut self, adapter: impl Into<String>) -> Options {
         self.adapter = Some(adapter.into());
         self
@@ -395,27 +395,32 @@ pub(crate) async fn list() -> Vec<AdapterInfo> {
     enumerate(DEFAULT_BACKENDS).await.into_iter().map(|(_, info)| info).collect()
 }
 
-/// The adapter that the options and the environment choose.
-pub(crate) async fn choose(options: Options) -> Result<(wgpu::Adapter, AdapterInfo, Options), GpuError> {
+/// Adapters, best first, and the place of the chosen one.
+pub(crate) struct Candidates {
+    pub(crate) adapters: Vec<(wgpu::Adapter, AdapterInfo)>,
+    pub(crate) chosen: usize,
+    options: Options,
+}
+
+/// The adapters that the options and the environment leave, and the one that they choose.
+pub(crate) async fn candidates(options: Options) -> Result<Candidates, GpuError> {
     let options = options.resolve(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))?;
     let backends = options.backend.map_or(DEFAULT_BACKENDS, Backend::to_wgpu);
-    let mut found = enumerate(backends).await;
-    let infos: Vec<&AdapterInfo> = found.iter().map(|(_, info)| info).collect();
-    match position(&infos, options.adapter.as_deref()) {
-        Some(index) => {
-            let (adapter, info) = found.swap_remove(index);
-            Ok((adapter, info, options))
-        }
-        None => {
-            // What other backends have is listed too: it shows which variable is set wrongly.
-            let seen = if options.backend.is_some() {
-                list().await
-            } else {
-                found.into_iter().map(|(_, info)| info).collect()
-            };
-            Err(GpuError::NoAdapter { wanted: options.wanted(), hint: hint(&seen), seen })
-        }
+    let adapters = enumerate(backends).await;
+    let infos: Vec<&AdapterInfo> = adapters.iter().map(|(_, info)| info).collect();
+    if let Some(chosen) = position(&infos, options.adapter.as_deref()) {
+        return Ok(Candidates { adapters, chosen, options });
     }
+    // Where a backend has none, what the others have shows which variable is set wrongly.
+    let seen = if adapters.is_empty() { list().await } else { adapters.into_iter().map(|(_, info)| info).collect() };
+    Err(GpuError::NoAdapter { wanted: options.wanted(), hint: hint(&seen), seen })
+}
+
+/// The adapter that the options and the environment choose.
+async fn choose(options: Options) -> Result<(wgpu::Adapter, AdapterInfo, Options), GpuError> {
+    let Candidates { mut adapters, chosen, options } = candidates(options).await?;
+    let (adapter, info) = adapters.swap_remove(chosen);
+    Ok((adapter, info, options))
 }
 
 /// The place of the adapter that `wanted` names (an index or part of a name), or of the best one.

@@ -111,10 +111,20 @@ impl Device {
         self.0.gpu.is_none()
     }
 
-    /// Every adapter that can compute through Vulkan, Metal or DX12, in order of preference: the order of the indices that
-    /// `KILN_ADAPTER` takes.
+    /// Every adapter that can compute through Vulkan, Metal or DX12, in order of preference.
     pub fn list() -> Vec<AdapterInfo> {
         pollster::block_on(adapter::list())
+    }
+
+    /// The adapters among which these options and the environment choose, in order of preference, and the index of the one that
+    /// [`Device::open`] takes. Their indices are those that `KILN_ADAPTER` and [`Options::adapter`] take: with a backend chosen,
+    /// only its adapters count.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`] and [`GpuError::Option`], as [`Device::open`].
+    pub fn candidates(options: Options) -> Result<(Vec<AdapterInfo>, usize), GpuError> {
+        let found = pollster::block_on(adapter::candidates(options))?;
+        Ok((found.adapters.into_iter().map(|(_, info)| info).collect(), found.chosen))
     }
 
     /// The adapter, with the features and limits that are in force.

@@ -41,6 +41,7 @@ mod launch;
 mod pipelines;
 mod pool;
 mod profile;
+mod quiet;
 mod transfer;
 
 pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, MatrixUnit, Options};
@@ -50,3 +51,4 @@ pub use error::GpuError;
 pub use launch::{Binding, MIN_BINDINGS};
 pub use pool::{Allocation, Holder, MemoryReport};
 pub use profile::{Event, Profile, Scope};
+pub use quiet::quiet_drivers;

@@ -18,6 +18,61 @@ fn devices_are_listed_as_text_and_as_json() {
     }
     let text = done(&["devices"]);
     assert!(text.starts_with(&format!("[0] {} (", list[0]["name"].as_str().unwrap())), "{text}");
+    // One of them is used, and both forms say which.
+    let used = list.iter().position(|device| device["chosen"] == true).unwrap();
+    let heads: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
+    let marked = |(index, head): (usize, &&str)| head.ends_with(": used") == (index == used);
+    assert!(heads.iter().enumerate().all(marked), "{text}");
+}
+
+/// An adapter that is not there is an error, but one that lists what can be chosen instead.
+#[test]
+fn devices_are_listed_whatever_the_environment_asks_for() {
+    let devices = |variable: &str, value: &str, args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command.arg("devices").args(args).env(variable, value).output().unwrap()
+    };
+    let wrong = [
+        ("KILN_ADAPTER", "no such adapter", "error: no GPU adapter matches adapter \"no such adapter\": seen: [0] "),
+        ("KILN_ADAPTER", "99", "error: no GPU adapter matches adapter \"99\": seen: [0] "),
+        ("KILN_BACKEND", "cuda", "error: KILN_BACKEND is \"cuda\"; needs one of vulkan, metal, dx12, gl\n"),
+    ];
+    for (variable, value, told) in wrong {
+        let output = devices(variable, value, &[]);
+        assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+        assert!(out(&output).starts_with("[0] ") && !out(&output).contains(": used\n"), "{}", out(&output));
+        assert!(err(&output).starts_with(told), "{}", err(&output));
+    }
+    let output = devices("KILN_ADAPTER", "99", &["--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let list: Vec<Value> = serde_json::from_str(&out(&output)).unwrap();
+    assert!(!list.is_empty() && list.iter().all(|device| device["chosen"] == false), "{list:?}");
+    // The index of a list of one backend is the one that is taken with that backend.
+    let backend = list[0]["backend"].as_str().unwrap();
+    let output = devices("KILN_BACKEND", backend, &["--json"]);
+    let own: Vec<Value> = serde_json::from_str(&out(&output)).unwrap();
+    assert!(own.iter().all(|device| device["backend"] == backend), "{own:?}");
+}
+
+/// Mesa's device-select layer complains where there is no folder for a Wayland socket.
+#[test]
+fn drivers_are_quiet_with_and_without_a_runtime_folder() {
+    let runtime = tempfile::tempdir().unwrap();
+    let devices = |set: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+        command
+            .arg("devices")
+            .env_remove("NODEVICE_SELECT")
+            .env_remove("XDG_RUNTIME_DIR")
+            .env_remove("WAYLAND_DISPLAY");
+        if set {
+            command.env("XDG_RUNTIME_DIR", runtime.path());
+        }
+        command.output().unwrap()
+    };
+    let (with, without) = (devices(true), devices(false));
+    assert_eq!((err(&with), err(&without)), (String::new(), String::new()));
+    assert_eq!(out(&with), out(&without));
 }
 
 #[test]
