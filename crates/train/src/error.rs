@@ -51,6 +51,17 @@ pub enum Error {
         /// The system's words.
         source: io::Error,
     },
+    /// Another run writes into the folder.
+    #[error(
+        "{folder}: another run{} writes into this folder; wait until it is over, or choose another folder",
+        in_brackets(.holder)
+    )]
+    Locked {
+        /// The folder.
+        folder: String,
+        /// Who holds it: `process 123`; empty where the system does not tell.
+        holder: String,
+    },
     /// A checkpoint of a run with another model, other data or other settings.
     #[error(
         "{file} is of another run: {what} is {saved} there and {given} here; go on with the same settings, or train into another \
@@ -114,6 +125,10 @@ fn way_out(weights: &[PathBuf]) -> String {
             names.join(" or ")
         ),
     }
+}
+
+fn in_brackets(holder: &str) -> String {
+    if holder.is_empty() { String::new() } else { format!(" ({holder})") }
 }
 
 impl Error {

@@ -7,6 +7,7 @@ use kiln_nn::{Module, StateFile};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
+use crate::lock::FolderLock;
 use crate::metrics::{EpochMetrics, MetricsFile};
 use crate::trainer::Trainer;
 
@@ -28,19 +29,19 @@ pub(crate) const EPOCH_KEY: &str = "epoch";
 /// A run's folder.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    path: PathBuf,
+    lock: FolderLock,
     metrics: MetricsFile,
 }
 
 impl Folder {
     /// Made before the first step, so that a folder that cannot be written to is found at once. `history` is what a checkpoint knows of the
     /// run; `None` starts anew.
-    pub(crate) fn create(path: &Path, history: Option<&[EpochMetrics]>) -> Result<Folder> {
+    pub(crate) fn create(lock: FolderLock, history: Option<&[EpochMetrics]>) -> Result<Folder> {
+        let path = lock.folder();
         let failed = |file: &Path, action: &'static str| {
             let file = file.display().to_string();
             move |source| Error::Io { file, action, source }
         };
-        fs::create_dir_all(path).map_err(failed(path, "make this folder"))?;
         if history.is_none() {
             // Another run's would pass for this one's.
             for file in [CHECKPOINT_FILE, BEST_FILE, WEIGHTS_FILE].map(|file| path.join(file)) {
@@ -54,15 +55,15 @@ impl Folder {
         }
         remove_leftovers(path);
         let metrics = MetricsFile::create(&path.join(METRICS_FILE), history.unwrap_or_default())?;
-        Ok(Folder { path: path.to_path_buf(), metrics })
+        Ok(Folder { lock, metrics })
     }
 
     pub(crate) fn write_weights(&self, model: &dyn Module, trainer: &Trainer, epoch: u64, best: bool) -> Result<()> {
         let mut metadata = trainer.metadata.clone();
         metadata.insert(EPOCH_KEY.to_string(), epoch.to_string());
-        model.save_with(&self.path.join(WEIGHTS_FILE), &metadata)?;
+        model.save_with(&self.lock.folder().join(WEIGHTS_FILE), &metadata)?;
         if best {
-            model.save_with(&self.path.join(BEST_FILE), &metadata)?;
+            model.save_with(&self.lock.folder().join(BEST_FILE), &metadata)?;
         }
         Ok(())
     }
@@ -72,7 +73,7 @@ impl Folder {
     }
 
     pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint.save(&self.path.join(CHECKPOINT_FILE))
+        checkpoint.save(&self.lock.folder().join(CHECKPOINT_FILE))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C, and the other ways in which a process is asked to end.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,9 +12,10 @@ use crate::hook::{Flow, Hook};
 /// What a program returns that was stopped by Ctrl-C: 128 and the number of the signal.
 const EXIT: i32 = 130;
 
-/// Ends a run on Ctrl-C, or when the system asks the process to end (SIGTERM): the step is finished, a checkpoint saved, and the run
-/// ends as [`Stopped::Interrupted`](crate::Stopped::Interrupted). A second Ctrl-C ends the process at once, with exit code 130;
-/// files that are being written then are left as they were.
+/// Ends a run on Ctrl-C, or when the system asks the process to end (SIGTERM), or when its terminal is closed (SIGHUP): the step is
+/// finished, a checkpoint saved, and the run ends as [`Stopped::Interrupted`](crate::Stopped::Interrupted). A second Ctrl-C or
+/// SIGTERM ends the process at once, with exit code 130; files that are being written then are left as they were. A process that
+/// was started to outlive its terminal (`nohup`) goes on when that is closed.
 ///
 /// Once it is dropped, signals end the process as before.
 ///
@@ -53,6 +54,14 @@ impl Signals {
             flag::register_conditional_shutdown(signal, EXIT, asked.clone())?;
             flag::register(signal, asked.clone())?;
         }
+        #[cfg(unix)]
+        if hangup::ends_this_process() {
+            use signal_hook::consts::SIGHUP;
+
+            // A shell and the system both send it when a terminal is closed: the second one must not cut the first one's saving short.
+            flag::register_conditional_default(SIGHUP, idle.clone())?;
+            flag::register(SIGHUP, asked.clone())?;
+        }
         Ok(Signals { asked, idle, alive: Mutex::new(0) })
     }
 
@@ -63,6 +72,41 @@ impl Signals {
             self.asked.store(false, Ordering::SeqCst);
         }
         self.idle.store(*alive == 0, Ordering::SeqCst);
+    }
+}
+
+/// SIGHUP.
+#[cfg(unix)]
+mod hangup {
+    use std::io::{self, IsTerminal};
+
+    /// Whether the signal ends the process, and was not turned off when it was started, as `nohup` does.
+    pub(super) fn ends_this_process() -> bool {
+        let status = std::fs::read_to_string("/proc/self/status").ok();
+        // Only Linux tells. Elsewhere: `nohup` leaves no stream at the terminal.
+        status.and_then(|status| ignored(&status)).map_or_else(at_a_terminal, |ignored| !ignored)
+    }
+
+    fn at_a_terminal() -> bool {
+        io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
+    }
+
+    /// What Linux says of a process: a bit for each signal that is ignored, the first one's first.
+    fn ignored(status: &str) -> Option<bool> {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+        Some(u64::from_str_radix(mask.trim(), 16).ok()? & 1 == 1)
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::ignored;
+
+        #[test]
+        fn linux_tells_whether_a_hangup_is_ignored() {
+            assert_eq!(ignored("Name:\tkiln\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n"), Some(true));
+            assert_eq!(ignored("Name:\tkiln\nSigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"), Some(false));
+            assert_eq!(ignored("Name:\tkiln\n"), None);
+        }
     }
 }
 

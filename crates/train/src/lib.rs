@@ -7,6 +7,9 @@
 //! [`TensorBoard`] writes it down and [`Reporter`] leaves a report. A [`Checkpoint`] is all that a run needs to go on,
 //! to the bit as if it had not been interrupted.
 
+// They panic where a stream is closed or full.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod batch;
 mod card;
 mod checkpoint;
@@ -19,6 +22,7 @@ mod folder;
 mod groups;
 mod hook;
 mod interrupt;
+mod lock;
 mod measure;
 mod metrics;
 mod objective;
@@ -46,6 +50,7 @@ pub use evaluation::{Evaluation, Prediction, evaluate};
 pub use folder::{BEST_FILE, CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE, readable_weights};
 pub use hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
 pub use interrupt::Interrupt;
+pub use lock::{FolderLock, LOCK_FILE};
 pub use measure::Measure;
 pub use metrics::EpochMetrics;
 pub use outcome::{Outcome, Stopped};

@@ -1,6 +1,6 @@
 //! What a person sees of a run.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,7 +16,8 @@ use crate::outcome::Outcome;
 const PLAIN_PAUSE: Duration = Duration::from_secs(5);
 
 /// Shows a run: on a terminal a bar for the epochs and one for the steps of the epoch, with loss, accuracy, images per second, GPU memory
-/// and time left; elsewhere (a file, CI) plain lines. A line per epoch goes to standard output, all else to standard error.
+/// and time left; elsewhere (a file, CI) plain lines. A line per epoch goes to standard output, all else to standard error. A stream that
+/// nobody reads any more, or whose disk is full, does not end the run: the other stream says it, once.
 #[derive(Debug)]
 pub struct Progress {
     bars: Option<Bars>,
@@ -24,6 +25,23 @@ pub struct Progress {
     started: Instant,
     /// When the last plain line within an epoch was written.
     spoke: Option<Instant>,
+    /// Whether a stream has failed.
+    unheard: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stream {
+    Output,
+    Error,
+}
+
+impl Stream {
+    fn write(self, line: &str) -> io::Result<()> {
+        match self {
+            Stream::Output => writeln!(io::stdout(), "{line}"),
+            Stream::Error => writeln!(io::stderr(), "{line}"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -61,7 +79,19 @@ impl Progress {
     /// Bars if standard error is a terminal, lines otherwise.
     pub fn new() -> Progress {
         let bars = std::io::stderr().is_terminal().then(Bars::new);
-        Progress { bars, run: None, started: Instant::now(), spoke: None }
+        Progress { bars, run: None, started: Instant::now(), spoke: None, unheard: false }
+    }
+
+    fn say(&mut self, stream: Stream, line: &str) {
+        let Err(error) = stream.write(line) else { return };
+        if !std::mem::replace(&mut self.unheard, true) {
+            let (name, other) = match stream {
+                Stream::Output => ("output", Stream::Error),
+                Stream::Error => ("error", Stream::Output),
+            };
+            // Where neither can be written to, the run's files are what is left.
+            let _ = other.write(&format!("warning: cannot write to standard {name}: {error}; the run goes on"));
+        }
     }
 
     /// The time that the run will still take, as long as steps take what they took so far.
@@ -112,7 +142,9 @@ impl Hook for Progress {
             bars.epochs.set_message(format!("{left}  {memory}"));
         } else if self.spoke.is_none_or(|spoke| spoke.elapsed() >= PLAIN_PAUSE) {
             self.spoke = Some(Instant::now());
-            eprintln!("epoch {}/{epochs}  step {}/{steps}  {words}  {memory}  {left}", report.epoch, report.step);
+            let line =
+                format!("epoch {}/{epochs}  step {}/{steps}  {words}  {memory}  {left}", report.epoch, report.step);
+            self.say(Stream::Error, &line);
         }
         Ok(Flow::Continue)
     }
@@ -122,9 +154,9 @@ impl Hook for Progress {
         match &self.bars {
             Some(bars) => {
                 bars.epochs.set_position(end.metrics.epoch);
-                bars.both.suspend(|| println!("{line}"));
+                bars.both.clone().suspend(|| self.say(Stream::Output, &line));
             }
-            None => println!("{line}"),
+            None => self.say(Stream::Output, &line),
         }
         Ok(Flow::Continue)
     }

@@ -10,6 +10,7 @@ use crate::batch::Feed;
 use crate::early_stopping::EarlyStopping;
 use crate::error::Result;
 use crate::hook::Hook;
+use crate::lock::FolderLock;
 use crate::measure::Measure;
 use crate::outcome::Outcome;
 use crate::training::Training;
@@ -87,6 +88,7 @@ pub struct Trainer {
     pub(crate) evaluate_every: u64,
     pub(crate) report_every: u64,
     pub(crate) out: Option<PathBuf>,
+    pub(crate) lock: Option<FolderLock>,
     pub(crate) checkpoint_every: Option<u64>,
     pub(crate) resume: bool,
     pub(crate) config: String,
@@ -117,6 +119,7 @@ impl Trainer {
             evaluate_every: 1,
             report_every: 25,
             out: None,
+            lock: None,
             checkpoint_every: None,
             resume: false,
             config: String::new(),
@@ -232,9 +235,18 @@ impl Trainer {
 
     /// The folder for [`METRICS_FILE`](crate::METRICS_FILE), [`WEIGHTS_FILE`](crate::WEIGHTS_FILE),
     /// [`BEST_FILE`](crate::BEST_FILE) and [`CHECKPOINT_FILE`](crate::CHECKPOINT_FILE), made where it is missing. Files of an earlier
-    /// run are replaced, unless this one goes on from it.
+    /// run are replaced, unless this one goes on from it. The run locks the folder: a second one fails with
+    /// [`Error::Locked`](crate::Error::Locked) before anything is changed.
     pub fn out(mut self, folder: impl Into<PathBuf>) -> Trainer {
         self.out = Some(folder.into());
+        self.lock = None;
+        self
+    }
+
+    /// As [`Trainer::out`], into a folder that the program has locked. It stays locked after the run, as long as this trainer lives.
+    pub fn locked(mut self, lock: FolderLock) -> Trainer {
+        self.out = Some(lock.folder().to_path_buf());
+        self.lock = Some(lock);
         self
     }
 
@@ -287,7 +299,7 @@ impl Trainer {
     /// [`Error::Argument`](crate::Error::Argument) for an empty training set, a run of no steps, one that is shorter than what its
     /// checkpoint has done already, or a setting out of its range,
     /// [`Error::Diverged`](crate::Error::Diverged) with the step whose loss is not finite, [`Error::Io`](crate::Error::Io) for the
-    /// folder, [`Error::OtherRun`](crate::Error::OtherRun) and [`Error::Damaged`](crate::Error::Damaged) for its checkpoint; those of the hooks, the data, the model and the device.
+    /// folder, [`Error::Locked`](crate::Error::Locked) where another run writes into it, [`Error::OtherRun`](crate::Error::OtherRun) and [`Error::Damaged`](crate::Error::Damaged) for its checkpoint; those of the hooks, the data, the model and the device.
     pub fn run(
         &self,
         model: &dyn Module,

@@ -18,6 +18,7 @@ use crate::evaluation::{Evaluation, evaluate};
 use crate::folder::{BEST_FILE, CHECKPOINT_FILE, EPOCH_KEY, Folder, with_weights};
 use crate::groups::{Group, Groups};
 use crate::hook::{EpochEnd, Flow, Hook, Run, StepEnd, StepReport};
+use crate::lock::FolderLock;
 use crate::measure::Measure;
 use crate::metrics::EpochMetrics;
 use crate::objective::Objective;
@@ -144,8 +145,10 @@ impl<'a> Training<'a> {
         training.loader.check()?;
         feed.loader(data.validation().0).check()?;
         if let Some(path) = &trainer.out {
+            // Before the checkpoint is read: another run may be about to replace it.
+            let lock = trainer.lock.clone().map_or_else(|| FolderLock::take(path), Ok)?;
             let resumed = training.resume(&path.join(CHECKPOINT_FILE)).map_err(|error| with_weights(error, path))?;
-            training.folder = Some(Folder::create(path, resumed.then_some(&training.history))?);
+            training.folder = Some(Folder::create(lock, resumed.then_some(&training.history))?);
         }
         Ok(training)
     }

@@ -8,8 +8,8 @@ use kiln_data::{Adjust, Classes, ColorJitter, Dataset, Image, Mix, Part, Source,
 use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
-    BEST_FILE, EpochEnd, EpochMetrics, Error, Feed, Flow, Hook, Length, METRICS_FILE, ModelCard, Normalize, Outcome,
-    Run, StepReport, Stopped, ToDevice, Trainer, WEIGHTS_FILE, evaluate,
+    BEST_FILE, EpochEnd, EpochMetrics, Error, Feed, Flow, FolderLock, Hook, Length, METRICS_FILE, ModelCard, Normalize,
+    Outcome, Run, StepReport, Stopped, ToDevice, Trainer, WEIGHTS_FILE, evaluate,
 };
 
 fn device() -> Device {
@@ -441,6 +441,22 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
     let error = told(&splits(), feed(), one().out(&taken));
     assert!(error.starts_with(&format!("{}: cannot make this folder: ", taken.display())), "{error}");
     assert!(error.ends_with("; choose another folder, or make room in it"), "{error}");
+    // A folder that another run, of this process or another one, writes into.
+    let shared = folder.path().join("shared");
+    let lock = FolderLock::take(&shared).unwrap();
+    fs::write(shared.join(WEIGHTS_FILE), "its weights").unwrap();
+    let words = format!("another run (process {}) writes into this folder", std::process::id());
+    for resume in [false, true] {
+        let error = told(&splits(), feed(), one().out(&shared).resume(resume));
+        let words = if cfg!(windows) { "another run writes into this folder" } else { &words };
+        let words = format!("{}: {words}; wait until it is over, or choose another folder", shared.display());
+        assert_eq!(error, words);
+    }
+    assert_eq!(fs::read(shared.join(WEIGHTS_FILE)).unwrap(), b"its weights");
+    // With its lock, it may.
+    let mut optim = Sgd::new(model.parameters(), 0.1);
+    one().locked(lock).run(&model, &mut optim, &splits(), &feed(), &mut ()).unwrap();
+    assert_eq!(StateFile::open(&shared.join(WEIGHTS_FILE)).unwrap().names().count(), 2);
     // A folder where the file should be.
     fs::create_dir(folder.path().join(METRICS_FILE)).unwrap();
     let error = told(&splits(), feed(), one().out(folder.path()));
