@@ -1,19 +1,23 @@
 //! Datasets as the command line names them, and what happens to their images.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Result, bail};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use clap_lex::OsStrExt;
 use kiln_data::{Classes, Dataset, FashionMnist, Loader, Part, ReadOptions, Splits, Transforms, Unreadable, idx, read};
 use serde::{Deserialize, Serialize};
 
 use crate::ended::usage;
+use crate::note::note;
+use crate::os_text::OsText;
 
 /// A dataset's name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "OsText", into = "OsText")]
 pub(crate) enum DataName {
     /// The embedded part of Fashion-MNIST.
     FashionMnist,
@@ -38,31 +42,31 @@ pub(crate) fn same_path(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-impl FromStr for DataName {
-    type Err = String;
+impl TryFrom<OsText> for DataName {
+    type Error = &'static str;
 
-    fn from_str(text: &str) -> Result<DataName, String> {
+    fn try_from(OsText(text): OsText) -> Result<DataName, &'static str> {
         match text.strip_prefix("idx:") {
             _ if text == "fashion-mnist" => Ok(DataName::FashionMnist),
-            Some("") => Err("needs idx:DIR with a folder of IDX files".to_string()),
+            Some(folder) if folder.is_empty() => Err("needs idx:DIR with a folder of IDX files"),
             Some(folder) => Ok(DataName::Idx(folder.into())),
-            None if text.is_empty() => Err("needs a path, or fashion-mnist".to_string()),
+            None if text.is_empty() => Err("needs a path, or fashion-mnist"),
             None => Ok(DataName::Path(text.into())),
         }
     }
 }
 
-impl TryFrom<String> for DataName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<DataName, String> {
-        text.parse()
-    }
-}
-
-impl From<DataName> for String {
-    fn from(name: DataName) -> String {
-        name.to_string()
+impl From<DataName> for OsText {
+    fn from(name: DataName) -> OsText {
+        OsText(match name {
+            DataName::FashionMnist => "fashion-mnist".into(),
+            DataName::Idx(folder) => {
+                let mut text = OsString::from("idx:");
+                text.push(folder);
+                text
+            }
+            DataName::Path(path) => path.into(),
+        })
     }
 }
 
@@ -105,7 +109,11 @@ pub(crate) struct DataArgs {
     /// The images: a folder with a folder of images for each class (or such folders in train, val and test), a CSV file with
     /// the columns path,label and, if wanted, split, a folder with the binary files of CIFAR-10 or CIFAR-100 or with IDX files,
     /// or fashion-mnist, which is built in (10,000 and 2,000 images)
-    #[arg(long, value_name = "PATH|fashion-mnist|idx:DIR")]
+    #[arg(
+        long,
+        value_name = "PATH|fashion-mnist|idx:DIR",
+        value_parser = OsStringValueParser::new().try_map(|text| DataName::try_from(OsText(text)))
+    )]
     pub(crate) data: Option<DataName>,
     /// The pixels a side that images are brought to [default: the model's]
     #[arg(long, value_name = "PIXELS")]
@@ -216,7 +224,7 @@ impl DataArgs {
                 read(path, &options)?
             }
         };
-        splits.notes.iter().for_each(|note| eprintln!("{note}"));
+        splits.notes.iter().for_each(note);
         // Without transforms, images of different sizes are refused.
         let own = splits.train.transforms(Transforms::new()).ok().map(|data| data.shape());
         let shown = shown(own, size);

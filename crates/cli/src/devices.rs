@@ -8,6 +8,7 @@ use kiln_gpu::{AdapterInfo, Device, Options, cache};
 use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
+use crate::note::note;
 use crate::words::counted;
 
 #[derive(Debug, Args)]
@@ -36,7 +37,7 @@ struct Numbered<'a> {
 pub(crate) fn open() -> Result<Device> {
     let device = Device::open_default()?;
     if let Err(error) = plan::tuning(&device) {
-        eprintln!("warning: {error}");
+        note(format_args!("warning: {error}"));
     }
     Ok(device)
 }
@@ -44,7 +45,7 @@ pub(crate) fn open() -> Result<Device> {
 /// Keeps compiled kernels for the next run. That they cannot be kept is told, and fails nothing.
 pub(crate) fn keep_pipelines(device: &Device) {
     if let Err(error) = device.save_pipelines() {
-        eprintln!("warning: {error}");
+        note(format_args!("warning: {error}"));
     }
 }
 

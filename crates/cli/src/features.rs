@@ -1,10 +1,13 @@
 //! `kiln features`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use kiln_autograd::Tape;
 use kiln_data::{Dataset, ReadOptions, Unreadable, read_images};
 use kiln_gpu::Device;
@@ -13,6 +16,7 @@ use kiln_tensor::DType;
 use kiln_train::ToDevice;
 
 use crate::data::{self, DataArgs, PartName, with_advice};
+use crate::note::note;
 use crate::train::config;
 use crate::weights::{Trained, WeightsArgs};
 use crate::words::counted;
@@ -24,9 +28,10 @@ Writes a row of numbers for each image: what goes into the last layer, unless --
 one; such vectors are near to each other for images that the network finds alike. A layer's output
 is flattened to a row.
 
-OUT.npy is read by numpy.load; OUT.json beside it has the names of the files, and of a dataset the
-labels and the names of the classes. In OUT.safetensors the rows are the tensor `features`, the
-labels the tensor `labels`, and the names are in the metadata, as JSON under the key `kiln`.
+OUT.npy is read by numpy.load; OUT.json beside it has the names of the files, in which U+FFFD stands
+for what is not UTF-8, and of a dataset the labels and the names of the classes. In OUT.safetensors
+the rows are the tensor `features`, the labels the tensor `labels`, and the names are in the
+metadata, as JSON under the key `kiln`.
 
 Examples:
   kiln features --weights runs/photos photos.npy holiday/ 'inbox/*.jpg'
@@ -40,11 +45,11 @@ pub(crate) struct FeaturesArgs {
     #[arg(long, value_name = "NAME")]
     layer: Option<String>,
     /// The file to write: .npy or .safetensors
-    #[arg(value_name = "OUT", value_parser = output)]
+    #[arg(value_name = "OUT", value_parser = PathBufValueParser::new().try_map(output))]
     out: PathBuf,
     /// The images: files, folders of them, or patterns such as 'photos/*.jpg'
     #[arg(value_name = "IMAGE", conflicts_with = "data", required_unless_present = "data")]
-    images: Vec<String>,
+    images: Vec<OsString>,
     /// The part of the dataset [default: test, or all images of other data than the run's that has no parts]
     #[arg(long, value_enum, requires = "data")]
     part: Option<PartName>,
@@ -55,8 +60,7 @@ pub(crate) struct FeaturesArgs {
     data: DataArgs,
 }
 
-fn output(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
+fn output(path: PathBuf) -> Result<PathBuf, String> {
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("npy" | "safetensors") => Ok(path),
         _ => Err("needs a file name that ends with .npy or .safetensors".to_string()),
@@ -82,7 +86,7 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<()> {
     let rows = features.values.len() / features.columns.max(1);
     let written = write(&args.out, rows, &features)?;
     let (rows, columns) = (counted(rows, "row"), counted(features.columns, "number"));
-    println!("{}: {rows} of {columns}", written.join(", "));
+    writeln!(io::stdout(), "{}: {rows} of {columns}", written.join(", "))?;
     Ok(())
 }
 
@@ -92,11 +96,11 @@ fn images(args: &FeaturesArgs, trained: &Trained) -> Result<(Dataset, Unreadable
         let data = config::data_of_run(&args.data, &trained.path, args.part)?;
         let images = data.resolve(trained.card.input).open(None)?;
         let (part, which) = images.part(args.part);
-        eprintln!("{}: {which}", counted(part.len(), "image"));
+        note(format_args!("{}: {which}", counted(part.len(), "image")));
         return Ok((part.clone(), images.unreadable, true));
     }
     let found = paths::expand(&args.images)?;
-    found.notes.iter().for_each(|note| eprintln!("{note}"));
+    found.notes.iter().for_each(note);
     let [channels, size, _] = trained.card.input;
     let options = ReadOptions::new(size);
     let options = if channels == 1 { options.grey() } else { options };
@@ -138,7 +142,7 @@ fn compute(
         files.extend(batch.samples.iter().map(|&sample| images.name(sample).unwrap_or_default()));
     }
     for skipped in batches.skipped() {
-        eprintln!("left out: {}", skipped.reason);
+        note(format_args!("left out: {}", skipped.reason));
     }
     features.about = BTreeMap::from([
         ("model".to_string(), trained.description.name.into()),

@@ -1,5 +1,8 @@
 //! The `kiln` program: trains, evaluates and uses networks from the command line.
 
+// They panic where a stream is closed or full.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod args;
 mod augment;
 mod bench;
@@ -11,7 +14,10 @@ mod ended;
 mod eval;
 mod features;
 mod models;
+mod note;
 mod npy;
+mod options;
+mod os_text;
 mod paths;
 mod predict;
 mod profile;
@@ -28,6 +34,7 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use ended::Ended;
+use note::note;
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
@@ -53,12 +60,12 @@ fn main() -> ExitCode {
         Err(error) if reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let Some(ended) = error.downcast_ref::<Ended>() else {
-                eprintln!("error: {}", in_one_line(&error));
+                note(format_args!("error: {}", in_one_line(&error)));
                 return ExitCode::FAILURE;
             };
             match ended {
-                Ended::Usage(message) => eprintln!("error: {message}"),
-                Ended::Interrupted(message) => eprintln!("{message}"),
+                Ended::Usage(message) => note(format_args!("error: {message}")),
+                Ended::Interrupted(message) => note(message),
             }
             ExitCode::from(ended.code())
         }
@@ -70,8 +77,8 @@ fn reader_left(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes in one line; only the two columns of weights that do not fit keep their lines. Causes that an earlier text
-/// already contains are not told twice.
+/// An error with its causes in one line, in the program's words; only the two columns of weights that do not fit keep their lines.
+/// Causes that an earlier text already contains are not repeated.
 pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
@@ -87,7 +94,7 @@ pub(crate) fn in_one_line(error: &anyhow::Error) -> String {
         }
         line.push_str(&text);
     }
-    line
+    options::in_options(&line)
 }
 
 #[cfg(test)]

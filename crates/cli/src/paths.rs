@@ -1,5 +1,6 @@
 //! Images as the command line names them.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -11,22 +12,23 @@ const SPECIAL: [char; 3] = ['*', '?', '['];
 
 /// The files that are meant by files, folders and patterns, in the order of the command line. A file is taken whatever its name; of a
 /// folder, and the folders in it, the images.
-pub(crate) fn expand(given: &[String]) -> Result<FoundImages> {
+pub(crate) fn expand(given: &[OsString]) -> Result<FoundImages> {
     let mut images = FoundImages::default();
-    for text in given {
-        let path = Path::new(text);
+    for given in given {
+        let path = Path::new(given);
         if path.is_dir() {
             let found = find_images(path)?;
             if found.files.is_empty() {
-                bail!("{text}: holds no images; pass another folder, or the files themselves");
+                bail!("{}: holds no images; pass another folder, or the files themselves", path.display());
             }
             images.files.extend(found.files);
             images.notes.extend(found.notes);
-        } else if path.exists() || !text.contains(SPECIAL) {
+            continue;
+        }
+        match given.to_str() {
+            Some(pattern) if !path.exists() && pattern.contains(SPECIAL) => images.files.extend(matching(pattern)?),
             // A file that is not there is told with those that cannot be read.
-            images.files.push(path.to_path_buf());
-        } else {
-            images.files.extend(matching(text)?);
+            _ => images.files.push(path.to_path_buf()),
         }
     }
     Ok(images)
@@ -69,7 +71,7 @@ mod tests {
         for name in ["2.JPG", "1.png", "b/3.webp", "notes.txt", ".hidden.png"] {
             fs::write(at(name), "").unwrap();
         }
-        let text = |name: &str| at(name).to_str().unwrap().to_string();
+        let text = |name: &str| at(name).into_os_string();
         let found = expand(&[text("notes.txt"), text("")]).unwrap();
         assert_eq!(found.files, [at("notes.txt"), at("1.png"), at("2.JPG"), at("b/3.webp")]);
         assert_eq!(found.notes, [format!("left out, since they are no images: {}", at("notes.txt").display())]);
@@ -77,7 +79,10 @@ mod tests {
         assert_eq!(found.files, [at("1.png"), at("none.png")]);
 
         let told = |name: &str| expand(&[text(name)]).unwrap_err().to_string();
-        assert_eq!(told("*.bmp"), format!("{}: no file matches this pattern; check the folder's name", text("*.bmp")));
+        assert_eq!(
+            told("*.bmp"),
+            format!("{}: no file matches this pattern; check the folder's name", at("*.bmp").display())
+        );
         fs::remove_file(at("b/3.webp")).unwrap();
         assert!(told("b").ends_with("holds no images; pass another folder, or the files themselves"));
         // Brackets in the name of a folder that is there are no pattern.

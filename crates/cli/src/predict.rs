@@ -1,5 +1,6 @@
 //! `kiln predict`.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use anyhow::{Result, bail};
@@ -10,6 +11,7 @@ use kiln_gpu::Device;
 use kiln_train::ToDevice;
 use serde::Serialize;
 
+use crate::note::note;
 use crate::weights::{Trained, WeightsArgs};
 use crate::{data, devices, paths, table};
 
@@ -33,14 +35,15 @@ pub(crate) struct PredictArgs {
     weights: WeightsArgs,
     /// The images: files, folders of them, or patterns such as 'photos/*.jpg'
     #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
+    images: Vec<OsString>,
     /// How many classes to name for each image, the most probable first
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Turn light to dark and dark to light first
     #[arg(long)]
     invert: bool,
-    /// Print a JSON array with an object per image: file, and classes (class, label, probability) or error
+    /// Print a JSON array with an object per image, in the order of the images: file (text: U+FFFD stands for what is not
+    /// UTF-8), and classes (class, label, probability) or error
     #[arg(long)]
     json: bool,
     /// Images that go through the network at once
@@ -67,7 +70,7 @@ struct Guess {
 
 pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     let FoundImages { files, notes } = paths::expand(&args.images)?;
-    notes.iter().for_each(|note| eprintln!("{note}"));
+    notes.iter().for_each(note);
     let device = devices::open()?;
     let trained = args.weights.load(&device)?;
     let images = dataset(&files, &trained)?;

@@ -67,7 +67,7 @@ impl Position {
         // One that goes on must have something left to do.
         if *steps != run.steps && (done > run.steps || done == run.steps && !position.unmeasured) {
             let message = format!(
-                "the run of {} has made {done} steps already, {} are asked for; ask for more",
+                "the run of {} has made {done} steps already, {} are asked for, of which an epoch has {steps_per_epoch}; ask for more",
                 checkpoint.file(),
                 run.steps
             );

@@ -311,7 +311,10 @@ fn a_finished_run_is_made_longer_and_its_schedule_is_that_of_the_new_length() {
         let file = folder.path().join(name).join(CHECKPOINT_FILE);
         assert_eq!(
             told,
-            format!("Trainer: the run of {} has made 16 steps already, 8 are asked for; ask for more", file.display())
+            format!(
+                "Trainer: the run of {} has made 16 steps already, 8 are asked for, of which an epoch has 8; ask for more",
+                file.display()
+            )
         );
     }
     // A run that ended within an epoch: that goes on, with all of its samples in its line.

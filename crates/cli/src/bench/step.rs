@@ -15,6 +15,7 @@ use super::args::StepArgs;
 use super::clock::{Times, milliseconds};
 use super::memory::resident_bytes_peak;
 use crate::devices;
+use crate::note::note;
 
 /// A network that is trained, with the batch it usually gets.
 pub(super) struct Trained {
@@ -143,7 +144,7 @@ fn measure<'a>(device: &'a Device, net: &'a Trained, input: [usize; 3], args: &S
         for _ in 0..UNTIMED {
             step()?;
         }
-        eprintln!("{UNTIMED} steps:\n{}", device.finish_profile()?.table());
+        note(format_args!("{UNTIMED} steps:\n{}", device.finish_profile()?.table()));
     }
     let times = Times::of(&mut times);
     Ok(Line {

@@ -13,6 +13,7 @@ use super::args::TuneArgs;
 use super::clock;
 use super::kernels::{Pass, work};
 use super::nets::{Layer, NETS, SMALL_NETS};
+use crate::note::note;
 use crate::words::counted;
 
 /// How much faster than the rule's own choice another has to be: what differs by less differs by chance, and would change results'
@@ -40,7 +41,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
     plan::pin(&device, None);
     let mut tuning = Tuning::read(&folder, device.info())
         .unwrap_or_else(|error| {
-            eprintln!("warning: {error}");
+            note(format_args!("warning: {error}"));
             None
         })
         .unwrap_or_else(|| Tuning::new(device.info()));

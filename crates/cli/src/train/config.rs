@@ -1,7 +1,9 @@
 //! The settings of a run: one struct for the options of the command line and the keys of a configuration file.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::env;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::{Args, Command, ValueEnum};
@@ -14,6 +16,7 @@ use crate::augment::AugmentArgs;
 use crate::data::{DataArgs, DataName, PartName, same_path};
 use crate::ended::usage;
 use crate::models;
+use crate::os_text::OsText;
 
 /// The configuration in a run's folder.
 pub(crate) const CONFIG_FILE: &str = "config.toml";
@@ -37,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) model: Option<String>,
     /// Where the run was started that wrote the file: the folder that relative paths in the file start from.
     #[arg(skip)]
-    pub(crate) working_dir: Option<PathBuf>,
+    pub(crate) working_dir: Option<OsText>,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) data: DataArgs,
@@ -70,8 +73,8 @@ pub(crate) struct Settings {
 pub(crate) struct StartArgs {
     /// Start from these weights: a safetensors file, a .pth of PyTorch, a run's folder, or hub:OWNER/NAME[/FILE] of the Hugging
     /// Face Hub. For other classes than theirs the last layer is new
-    #[arg(long, value_name = "FILE|DIR|hub:OWNER/NAME")]
-    pub(crate) pretrained: Option<String>,
+    #[arg(long, value_name = "FILE|DIR|hub:OWNER/NAME", value_parser = clap::value_parser!(OsText))]
+    pub(crate) pretrained: Option<OsText>,
     /// Keep these layers as they are, by the start of their names: --freeze features; `kiln summary` has the names. Their batch
     /// norm normalises by its running statistics and keeps them; dropout goes on
     #[arg(long, value_name = "PREFIX", num_args = 1.., value_delimiter = ',')]
@@ -148,14 +151,29 @@ const REPLACES: [(&str, &[&str]); 5] = [
     ("schedule", &["warmup", "step-size", "milestones", "gamma", "power", "pct-start", "patience", "factor", "min-lr"]),
 ];
 
+/// Keys that are about looking at a run, not about the run.
+const FREE: [&str; 11] = [
+    "epochs",
+    "steps",
+    "unreadable",
+    "workers",
+    "early-stopping",
+    "min-delta",
+    "evaluate-every",
+    "checkpoint-every",
+    "tensorboard",
+    "report",
+    "detect-anomaly",
+];
+
 impl Settings {
     /// Reads a configuration file. Its relative paths become such that they are found from the current folder.
     pub(crate) fn read(path: &Path) -> Result<Settings> {
         let shown = path.display();
-        let text = fs::read_to_string(path).with_context(|| format!("{shown}: cannot be read"))?;
+        let text = read_text(path).with_context(|| format!("{shown}: cannot be read"))?;
         let mut settings = Settings::parse(&text, &shown.to_string())?;
-        if let Some(folder) = settings.working_dir.take() {
-            settings.start_paths_from(&folder);
+        if let Some(OsText(folder)) = settings.working_dir.take() {
+            settings.start_paths_from(Path::new(&folder));
         }
         settings.data.named_in = Some(path.to_path_buf());
         Ok(settings)
@@ -174,9 +192,9 @@ impl Settings {
             *path = there;
         }
         if let Some(weights) = &mut self.start.pretrained
-            && let Some(there) = found(Path::new(weights.as_str())).and_then(|there| there.to_str().map(String::from))
+            && let Some(there) = found(Path::new(weights))
         {
-            *weights = there;
+            *weights = OsText(there.into());
         }
     }
 
@@ -184,7 +202,7 @@ impl Settings {
     pub(crate) fn has_relative_paths(&self) -> bool {
         let data = matches!(&self.data.data, Some(DataName::Path(path) | DataName::Idx(path)) if path.is_relative());
         let weights = self.start.pretrained.as_ref();
-        data || weights.is_some_and(|given| !given.starts_with("hub:") && Path::new(given).is_relative())
+        data || weights.is_some_and(|given| given.of_hub().is_none() && Path::new(given).is_relative())
     }
 
     /// From the text of a configuration file, which is called `name` in errors.
@@ -227,6 +245,21 @@ impl Settings {
         Ok(all)
     }
 
+    /// What is given and is something else here, in words; without the options that a run may go on with.
+    pub(crate) fn differences(&self, given: &Settings) -> Vec<String> {
+        let same_data =
+            self.data.data.as_ref().zip(given.data.data.as_ref()).is_some_and(|(own, given)| own.is_same(given));
+        let (Ok(own), Ok(given)) = (Table::try_from(self), Table::try_from(given)) else { return Vec::new() };
+        let free = |key: &str| FREE.contains(&key) || (key == "data" && same_data);
+        let changed = given.iter().filter(|(key, value)| !free(key) && own.get(*key) != Some(value));
+        changed
+            .map(|(key, value)| match own.get(key) {
+                Some(saved) => format!("--{key} is {saved} there and {value} here"),
+                None => format!("--{key} is {value} here and not given there"),
+            })
+            .collect()
+    }
+
     /// The text of a configuration file with them.
     pub(crate) fn to_toml(&self) -> Result<String> {
         Ok(format!("# Train with the same settings again: kiln train --config FILE\n\n{}", toml::to_string(self)?))
@@ -241,9 +274,16 @@ impl Settings {
         if self.length.epochs.is_some() && self.length.steps.is_some() {
             return Err(usage("epochs and steps are given; leave one of them out"));
         }
-        let milestones = self.schedule.milestones.as_ref();
-        if self.schedule.schedule == Some(super::schedule::ScheduleName::MultiStep) && milestones.is_none() {
-            return Err(usage("--schedule multi-step needs --milestones, such as 60,120,160"));
+        match &self.schedule.milestones {
+            None if self.schedule.schedule == Some(super::schedule::ScheduleName::MultiStep) => {
+                return Err(usage("--schedule multi-step needs --milestones, such as 60,120,160"));
+            }
+            Some(epochs) if !epochs.is_sorted() => {
+                let given: Vec<String> = epochs.iter().map(u64::to_string).collect();
+                let given = given.join(",");
+                return Err(usage(format!("--milestones {given}: needs rising epochs, such as 60,120,160")));
+            }
+            _ => {}
         }
         if self.optim.betas.as_ref().is_some_and(|betas| betas.len() != 2) {
             return Err(usage("--betas needs two numbers, such as 0.9,0.999"));
@@ -263,6 +303,21 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// The most bytes of a configuration file: thousands of times what all settings take.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Reads a text, which may come out of a pipe, up to a size.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let message = format!("it has more than {MOST_BYTES} bytes; pass a TOML file of settings");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8; pass a TOML file of settings"))
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -11,6 +11,7 @@ use super::TRACE_FILE;
 use super::config::{CONFIG_FILE, Settings};
 use super::prepare::Prepared;
 use crate::data;
+use crate::note::note;
 use crate::profile::Profiled;
 use crate::words::counted;
 
@@ -22,7 +23,8 @@ pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<O
     let mut keep = KeepConfig { path: out.join(CONFIG_FILE), text: config, settings, began: false };
     let mut profiled = profile.then(|| Profiled::new(device)).transpose()?;
     let files = (board(prepared, out)?, reporter(prepared, out)?, profiled.as_mut());
-    let outcome = follow(&mut (Progress::new(), Interrupt::new()?, &mut keep, files)).map_err(|error| {
+    // Notes come before the bars.
+    let outcome = follow(&mut (&mut keep, Progress::new(), Interrupt::new()?, files)).map_err(|error| {
         let error = data::with_advice(error.into());
         if !(keep.began && out.join(CHECKPOINT_FILE).is_file()) {
             return error;
@@ -36,7 +38,7 @@ pub(crate) fn follow(prepared: &Prepared, profile: bool, out: &Path) -> Result<O
         kiln_nn::write_atomically(&trace, profile.chrome_trace().as_bytes())?;
         writeln!(io::stdout(), "{}trace: {}", profile.table(), trace.display())?;
     } else {
-        eprintln!("no profile: the run has too few steps, measuring starts with the fourth");
+        note("no profile: the run has too few steps, measuring starts with the fourth");
     }
     Ok(outcome)
 }
@@ -95,9 +97,9 @@ impl Hook for KeepConfig<'_> {
     fn start(&mut self, run: &Run) -> kiln_train::Result<()> {
         self.began = true;
         if run.done > 0 {
-            eprintln!("resumed after step {} of {}", run.done, run.steps);
+            note(format_args!("resumed after step {} of {}", run.done, run.steps));
             if let Some(warning) = self.warning(run).filter(|_| run.steps != run.planned) {
-                eprintln!("{warning}");
+                note(warning);
             }
         }
         Ok(kiln_nn::write_atomically(&self.path, self.text.as_bytes())?)

@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use kiln_train::{Outcome, REPORT_FILE, Stopped};
+use kiln_train::{FolderLock, Outcome, REPORT_FILE, Stopped};
 
 use crate::devices;
 use crate::ended::Ended;
+use crate::note::note;
 use crate::words::counted;
 use config::{CONFIG_FILE, Settings};
 use follow::follow;
@@ -42,7 +43,10 @@ The folder of the results then has
   report.html               curves, confusion matrix, best and worst predictions; and curves.svg
 
 Ctrl-C ends a run after its step, saves a checkpoint and says how to go on; a second Ctrl-C ends it
-at once.
+at once. A closed terminal ends it as the first Ctrl-C does, unless it was started with nohup. Where its
+output cannot be written any more, a run goes on: its files have what it would show.
+
+One run at a time writes into a folder; a second one is refused.
 
 --resume with more --epochs or --steps makes a run longer, also one that was finished. Schedules that
 depend on the length (cosine, one-cycle, polynomial) are stretched: the learning rate goes on as in a
@@ -88,21 +92,25 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let start = Start::find(settings.model.as_deref(), &settings.start);
     let start = match (args.file(), &settings.start.pretrained) {
         (Some(file), Some(weights)) if args.settings.start.pretrained.is_none() => {
-            start.with_context(|| format!("pretrained = {weights:?} of {}", file.display()))?
+            start.with_context(|| format!("pretrained = {:?} of {}", weights.0, file.display()))?
         }
         _ => start?,
     };
-    let out = match &args.resume {
-        Some(folder) => folder.clone(),
-        None => folder::choose(args.out.as_deref(), start.description.name, args.overwrite)?,
-    };
-    let prepared = prepare(settings, &start, &out, args.resume.is_some())?;
-    if args.resume.is_none() {
-        folder::make(&out)?;
+    // A run that goes on has its folder from here on, a new one when there is something to write.
+    let resumed = args.resume.as_deref().map(FolderLock::take).transpose()?;
+    let resume = resumed.is_some();
+    if let Some(out) = &args.out {
+        folder::check(out, args.overwrite)?;
     }
-    let outcome = follow(&prepared, args.profile, &out)?;
+    let mut prepared = prepare(settings, &start)?;
+    let lock = match resumed {
+        Some(lock) => lock,
+        None => folder::claim(args.out.as_deref(), start.description.name, args.overwrite)?,
+    };
+    prepared.trainer = prepared.trainer.locked(lock.clone()).resume(resume);
+    let outcome = follow(&prepared, args.profile, lock.folder()).map_err(|error| by_options(error, args))?;
     devices::keep_pipelines(&prepared.device);
-    finish(&outcome, &prepared, &out)
+    finish(&outcome, &prepared, lock.folder())
 }
 
 impl TrainArgs {
@@ -128,6 +136,22 @@ fn settings(args: &TrainArgs) -> Result<Settings> {
     args.settings.over(&settings)
 }
 
+/// An error of a run that goes on with other settings, by the options that differ: the library compares what they come to.
+fn by_options(error: anyhow::Error, args: &TrainArgs) -> anyhow::Error {
+    let other = matches!(error.downcast_ref(), Some(kiln_train::Error::OtherRun { .. }));
+    let (true, Some(folder)) = (other, &args.resume) else { return error };
+    let Ok(saved) = Settings::read(&folder.join(CONFIG_FILE)) else { return error };
+    match saved.differences(&args.settings).as_slice() {
+        [] => error,
+        changed => anyhow::anyhow!(
+            "{0}: is of another run: {1}; leave that out to go on, or train into another folder by --config {2} --out DIR",
+            folder.display(),
+            changed.join(", "),
+            folder.join(CONFIG_FILE).display(),
+        ),
+    }
+}
+
 /// Says what came out and what to do with it.
 fn finish(outcome: &Outcome, prepared: &Prepared, out: &Path) -> Result<()> {
     let (_, tested) = prepared.data.validation();
@@ -136,7 +160,7 @@ fn finish(outcome: &Outcome, prepared: &Prepared, out: &Path) -> Result<()> {
     let mut say = |line: String| writeln!(lines, "{line}").context("cannot print where the results are");
     let of_test = outcome.evaluation.iter().flat_map(|evaluation| &evaluation.skipped);
     for skipped in outcome.skipped.iter().chain(of_test) {
-        eprintln!("left out: {}", skipped.reason);
+        note(format_args!("left out: {}", skipped.reason));
     }
     if outcome.stopped == Stopped::Interrupted {
         let message = format!("stopped after step {}; go on by: kiln train --resume {shown}", outcome.steps);

@@ -1,7 +1,5 @@
 //! All that a run consists of, from its settings.
 
-use std::path::Path;
-
 use anyhow::Result;
 use kiln_data::Splits;
 use kiln_gpu::Device;
@@ -11,6 +9,8 @@ use kiln_train::{EarlyStopping, Feed, Length, Measure, ModelCard, Normalize, Tra
 use super::config::{ClassWeights, Settings};
 use super::start::Start;
 use crate::data::{self, Images};
+use crate::note::note;
+use crate::os_text::OsText;
 use crate::words::counted;
 use crate::{devices, models};
 
@@ -23,11 +23,12 @@ pub(crate) struct Prepared {
     pub(crate) model: Box<dyn Module>,
     pub(crate) data: Splits,
     pub(crate) feed: Feed,
+    /// Without a folder.
     pub(crate) trainer: Trainer,
 }
 
 /// Opens the data and the device, builds the model, and settles every setting.
-pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume: bool) -> Result<Prepared> {
+pub(crate) fn prepare(mut settings: Settings, start: &Start) -> Result<Prepared> {
     settings.model = Some(start.description.name.to_string());
     settings.data = settings.data.resolve(start.input());
     let mut images = settings.data.open(None)?;
@@ -78,17 +79,17 @@ pub(crate) fn prepare(mut settings: Settings, start: &Start, out: &Path, resume:
     images.splits.train = images.splits.train.transforms(settings.augment.transforms(&images))?;
     let feed =
         Feed::new(&device).batch(batch).workers(images.workers).unreadable(images.unreadable).normalize(normalize);
-    settings.working_dir = settings.has_relative_paths().then(std::env::current_dir).transpose()?;
+    settings.working_dir =
+        settings.has_relative_paths().then(std::env::current_dir).transpose()?.map(|folder| OsText(folder.into()));
     let config = settings.to_toml()?;
-    let trainer = trainer(&settings, length, steps_per_epoch, &images).out(out).metadata(card.to_metadata());
-    let trainer = trainer.config(&config).resume(resume);
+    let trainer = trainer(&settings, length, steps_per_epoch, &images).metadata(card.to_metadata()).config(&config);
     tell(&settings, &*model, &images, &device);
     if let Some(decay) = settings.optim.ema {
         let last = Ema::warmup_decay(decay, steps.saturating_sub(1));
         if settings.optim.ema_warmup == Some(true) && last < decay {
-            eprintln!("weights are averaged: the decay rises to {last:.3} at the last step");
+            note(format_args!("weights are averaged: the decay rises to {last:.3} at the last step"));
         } else {
-            eprintln!("weights are averaged with the decay {decay}");
+            note(format_args!("weights are averaged with the decay {decay}"));
         }
     }
     Ok(Prepared { config, settings, device, model, data: images.splits, feed, trainer })
@@ -158,17 +159,17 @@ fn tell(settings: &Settings, model: &dyn Module, images: &Images, device: &Devic
     let Splits { train, val, test, test_part, .. } = &images.splits;
     let val = val.as_ref().map_or(String::new(), |val| format!(", {}", counted(val.len(), "val image")));
     let [channels, height, width] = train.shape();
-    eprintln!(
+    note(format_args!(
         "{} with {} on {}{val} and {} of {}, {channels}x{height}x{width}",
         settings.model.as_deref().unwrap_or(""),
         counted(model.num_parameters(), "parameter"),
         counted(train.len(), "training image"),
         counted(test.len(), &format!("{test_part} image")),
         counted(train.classes().len(), "class"),
-    );
+    ));
     let name =
         |value: Option<toml::Value>| value.and_then(|value| value.as_str().map(String::from)).unwrap_or_default();
-    eprintln!(
+    note(format_args!(
         "{}, lr {}, {}; augmentation {}; batches of {}; {}",
         name(settings.optim.optim.and_then(|optim| toml::Value::try_from(optim).ok())),
         settings.optim.lr.unwrap_or(0.0),
@@ -176,5 +177,5 @@ fn tell(settings: &Settings, model: &dyn Module, images: &Images, device: &Devic
         name(settings.augment.augment.and_then(|augment| toml::Value::try_from(augment).ok())),
         settings.length.batch.unwrap_or(0),
         device.info()
-    );
+    ));
 }

@@ -1,7 +1,7 @@
 //! The first weights of a run.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kiln_data::Splits;
@@ -10,6 +10,7 @@ use kiln_train::ModelCard;
 use kiln_vision::Model;
 
 use super::config::StartArgs;
+use crate::note::note;
 use crate::{ended, models, weights};
 
 /// Weights to start from.
@@ -48,9 +49,9 @@ impl Start {
             };
             return Ok(Start { description: models::find(name)?, pretrained: None });
         };
-        let path = match given.strip_prefix("hub:") {
+        let path = match given.of_hub() {
             Some(name) => of_hub(name)?,
-            None => weights::file_of(given.as_ref())?,
+            None => weights::file_of(Path::new(given))?,
         };
         let mut file = StateFile::open(&path)?;
         let (description, card) = weights::identify(&mut file, &path, name)?;
@@ -103,7 +104,7 @@ impl Start {
                 Head::SameNames => "is kept: it is of the same classes",
                 Head::SameNumber => "is kept: it is of as many classes, and the weights do not have their names",
             };
-            eprintln!("weights of {}; {head} {rest}", weights.path.display());
+            note(format_args!("weights of {}; {head} {rest}", weights.path.display()));
         }
         let mut frozen = BTreeSet::new();
         for prefix in freeze {
@@ -119,7 +120,7 @@ impl Start {
                 model.entries().iter().any(|(_, entry)| matches!(entry, Entry::Buffer(buffer) if buffer.is_frozen()));
             let norms =
                 if norms { "; batch norm there keeps its running statistics and normalises by them" } else { "" };
-            eprintln!("frozen: {}{norms}", frozen.into_iter().collect::<Vec<_>>().join(", "));
+            note(format_args!("frozen: {}{norms}", frozen.into_iter().collect::<Vec<_>>().join(", ")));
         }
         Ok(())
     }

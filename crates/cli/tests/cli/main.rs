@@ -8,6 +8,7 @@ mod features;
 mod folders;
 mod models;
 mod predict;
+mod runs;
 mod train;
 mod usage;
 mod weights;

@@ -314,7 +314,14 @@ fn a_run_that_is_stopped_goes_on_to_the_same_weights() {
 
     // Other settings than the run's are refused, and spoil nothing.
     let before = fs::read(stopped.join("config.toml")).unwrap();
-    failed(&["train", "--resume", text(&stopped), "--lr", "0.5"]);
+    let changed = [
+        ("--lr", "0.5", "--lr is 0.001 there and 0.5 here"),
+        ("--schedule", "step", "--schedule is \"cosine\" there and \"step\" here"),
+    ];
+    for (option, value, words) in changed {
+        let told = failed(&["train", "--resume", text(&stopped), option, value]);
+        assert!(told.starts_with(&format!("error: {}: is of another run: {words}; ", stopped.display())), "{told}");
+    }
     assert!(fs::read(stopped.join("config.toml")).unwrap() == before);
 
     let output = kiln(&["train", "--resume", text(&stopped)]);
@@ -355,7 +362,10 @@ fn a_finished_run_is_made_longer() {
     assert!(err(&output).contains(said), "{}", err(&output));
     assert_eq!((metrics(&run).len(), config(&run)["epochs"].as_integer()), (4, Some(4)));
     let told = failed(&["train", "--resume", text(&run), "--epochs", "3"]);
-    assert!(told.ends_with("has made 16 steps already, 12 are asked for; ask for more"), "{told}");
+    assert!(
+        told.ends_with("has made 16 steps already, 12 are asked for, of which an epoch has 4; ask for more"),
+        "{told}"
+    );
 
     // A run of a version that did not know of the rising decay goes on with a constant one.
     let mut old = config(&run);

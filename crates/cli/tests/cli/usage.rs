@@ -43,7 +43,7 @@ fn shells_get_their_completions() {
 #[test]
 fn wrong_usage_ends_with_2() {
     let train = ["train", "--model", "lenet5", "--data", "fashion-mnist"];
-    let wrong: [(&[&str], &str); 14] = [
+    let wrong: [(&[&str], &str); 15] = [
         (&[], "Usage: kiln <COMMAND>"),
         (&["train"], "error: no model is given; pass --model with one of `kiln models`, such as alexnet-32\n"),
         (
@@ -55,6 +55,10 @@ fn wrong_usage_ends_with_2() {
         (&[&train[..], &["--epochs", "1", "--steps", "1"]].concat(), "cannot be used with"),
         (&[&train[..], &["--lr", "-1"]].concat(), "error: --lr -1: needs a number above 0\n"),
         (&[&train[..], &["--lr", "fast"]].concat(), "invalid value 'fast' for '--lr <RATE>'"),
+        (
+            &[&train[..], &["--schedule", "multi-step", "--milestones", "5,3"]].concat(),
+            "error: --milestones 5,3: needs rising epochs, such as 60,120,160\n",
+        ),
         (&[&train[..], &["--batch", "0"]].concat(), "error: --batch 0: needs a whole number of at least 1\n"),
         (
             &[&train[..], &["--optim", "adam", "--momentum", "0.5"]].concat(),
