@@ -153,8 +153,9 @@ pub struct Form {
     pub relu: bool,
 }
 
-fn shaped(kernel: Kernel, form: Form, affine: &'static str) -> Kernel {
-    let kernel = kernel.constant("RUNNING", form.running).constant("RELU", form.relu);
+fn shaped(planes: &Planes, kernel: Kernel, form: Form, affine: &'static str) -> Kernel {
+    let reached = if planes.width() == 4 { REACHED_QUAD } else { REACHED };
+    let kernel = kernel.constant("RUNNING", form.running).constant("RELU", form.relu).function(reached);
     if form.affine { kernel.function(affine).part("affine") } else { kernel.part("no_affine") }
 }
 
@@ -201,8 +202,7 @@ pub fn normalise(planes: &Planes, form: Form, lanes: usize, settings: BatchNormP
 }
 
 fn normalise_kernel(planes: &Planes, form: Form) -> Kernel {
-    let clipped = if planes.width() == 4 { CLIPPED_QUAD } else { CLIPPED };
-    shaped(planes.kernel("batch_norm").function(clipped), form, AFFINE_4)
+    shaped(planes, planes.kernel("batch_norm"), form, AFFINE_4)
 }
 
 /// The gradients of bias and weight, as `[2, all_parts, channels]`. Bindings: x, dy, sums, mean, spread, and with `affine`
@@ -215,7 +215,7 @@ pub fn gradient_sums(planes: &Planes, form: Form, lanes: usize, settings: BatchN
 
 fn gradient_sums_kernel(planes: &Planes, form: Form, lanes: usize) -> Kernel {
     let kernel = planes.kernel("batch_norm_grad_sums").alias("A", "vec2<f32>").function(ADD);
-    shaped(kernel.part(planes.sharing(lanes)), form, AFFINE_5)
+    shaped(planes, kernel.part(planes.sharing(lanes)), form, AFFINE_5)
 }
 
 /// The gradient of x. Bindings: x, dy, sums (`[2, channels]`), mean, spread, out, and with `affine` weight and bias.
@@ -224,7 +224,7 @@ pub fn gradient(planes: &Planes, form: Form, lanes: usize, settings: BatchNormPa
 }
 
 fn gradient_kernel(planes: &Planes, form: Form) -> Kernel {
-    shaped(planes.kernel("batch_norm_grad"), form, AFFINE_6)
+    shaped(planes, planes.kernel("batch_norm_grad"), form, AFFINE_6)
 }
 
 const TOTAL: &str = "fn total(v: V) -> f32 {
@@ -234,12 +234,12 @@ const TOTAL_QUAD: &str = "fn total(v: V) -> f32 {
     return (v.x + v.y) + (v.z + v.w);
 }";
 
-// A NaN stays.
-const CLIPPED: &str = "fn clipped(v: V) -> V {
-    return select(max(v, 0.0), v, is_nan(v));
+// What a ReLU lets through, NaN with it.
+const REACHED: &str = "fn reached(v: V) -> bool {
+    return v > 0.0 || is_nan(v);
 }";
-const CLIPPED_QUAD: &str = "fn clipped(v: V) -> V {
-    return select(max(v, V(0.0)), v, vec4<bool>(is_nan(v.x), is_nan(v.y), is_nan(v.z), is_nan(v.w)));
+const REACHED_QUAD: &str = "fn reached(v: V) -> vec4<bool> {
+    return (v > V(0.0)) | vec4<bool>(is_nan(v.x), is_nan(v.y), is_nan(v.z), is_nan(v.w));
 }";
 
 const ADD: &str = "fn combine(a: A, b: A) -> A {

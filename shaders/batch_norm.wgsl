@@ -29,7 +29,7 @@ fn main(
         let item = item_of(place, share.channel);
         var y = affine(V(x[params.x_offset + item]) - V(channel.mean), channel);
         if (RELU) {
-            y = clipped(y);
+            y = select(V(0.0), y, reached(y));
         }
         out[params.out_offset + item] = XV(y);
         place = advanced(place, step);

@@ -6,7 +6,7 @@
 //
 // Bindings: x, dy, sums (see batch_norm_grad_sums.wgsl, of one part), mean, spread, out and, with the part `affine`,
 // weight and bias. One thread makes a part of a channel.
-//! use: channels normalised
+//! use: channels float normalised
 
 @group(0) @binding(0) var<storage, read_write> x: array<XV>;
 @group(0) @binding(1) var<storage, read_write> dy: array<XV>;

@@ -5,7 +5,7 @@
 // One lane, or with the part `tree` one workgroup, makes a part of a channel; blocks and pages as in batch_norm_stats.wgsl.
 // Bindings: x, dy, sums, mean, spread and, with the part `affine`, weight and bias. The header declares A as vec2<f32> and
 // `combine`.
-//! use: channels normalised
+//! use: channels float normalised
 
 @group(0) @binding(0) var<storage, read_write> x: array<XV>;
 @group(0) @binding(1) var<storage, read_write> dy: array<XV>;

@@ -5,7 +5,7 @@
 // in blocks of 16 items and pages of 16 blocks.
 //
 // The header declares, from batch_norm.rs: binding 0 `x`, and `store(share, moments)` with the bindings behind it.
-//! use: channels moments
+//! use: channels moments float
 
 @compute @workgroup_size(GROUP)
 fn main(
@@ -59,7 +59,7 @@ fn main(
         }
         let count = f32(taken * WIDTH);
         let away = total(sum + page);
-        moments = A(count, shift + away / count, max(total(squares + page_squares) - away * (away / count), 0.0));
+        moments = A(count, shift + away / count, maximum_f32(total(squares + page_squares) - away * (away / count), 0.0));
     }
     let joined = across(moments, lane);
     if (LANES == 1u || lane == 0u) {

@@ -6,8 +6,8 @@
 // for the square above. 2: any windows, and it makes pixels, each a gather over the windows that can hold it.
 //
 // Bindings: dy (T: f32 or f16), index (i32, from the forward kernel), out (T), and where the forward kernel had RELU, its
-// result y (T). The header declares `gradient_of(o)`: dy, or 0 where y is not above 0.
-//! use: index window
+// result y (T). The header declares `gradient_of(o)`: dy, or 0 where y is 0.
+//! use: index float window
 
 @group(0) @binding(0) var<storage, read_write> dy: array<T>;
 @group(0) @binding(1) var<storage, read_write> index: array<i32>;

@@ -3,8 +3,8 @@
 //
 // Bindings: dy (T: f32 or f16), index (i32), out (T), and where the forward kernel had RELU, its result y (T). Offsets
 // count pairs of dy, index and y, and quads of out. The header declares `gradient_of(o)`: a pair of dy, or 0 where y is
-// not above 0.
-//! use: index window
+// 0.
+//! use: index float window
 
 @group(0) @binding(0) var<storage, read_write> dy: array<vec2<T>>;
 @group(0) @binding(1) var<storage, read_write> index: array<vec2<i32>>;

@@ -224,15 +224,17 @@ const GRADIENT: &str = "fn gradient_of(o: u32) -> f32 {
 }";
 const RELU_GRADIENT: &str = "@group(0) @binding(3) var<storage, read_write> y: array<T>;
 fn gradient_of(o: u32) -> f32 {
-    return select(0.0, f32(dy[params.dy_offset + o]), f32(y[params.y_offset + o]) > 0.0);
+    let result = f32(y[params.y_offset + o]);
+    return select(0.0, f32(dy[params.dy_offset + o]), result > 0.0 || is_nan(result));
 }";
 const PAIR: &str = "fn gradient_of(o: u32) -> vec2<f32> {
     return vec2<f32>(dy[params.dy_offset + o]);
 }";
 const RELU_PAIR: &str = "@group(0) @binding(3) var<storage, read_write> y: array<vec2<T>>;
 fn gradient_of(o: u32) -> vec2<f32> {
-    let positive = vec2<f32>(y[params.y_offset + o]) > vec2<f32>(0.0);
-    return select(vec2<f32>(0.0), vec2<f32>(dy[params.dy_offset + o]), positive);
+    let result = vec2<f32>(y[params.y_offset + o]);
+    let passes = (result > vec2<f32>(0.0)) | vec2<bool>(is_nan(result.x), is_nan(result.y));
+    return select(vec2<f32>(0.0), vec2<f32>(dy[params.dy_offset + o]), passes);
 }";
 
 /// Average pooling; `include_pad` counts padding in the divisor. `offsets` are those of the bindings x, out.

@@ -1,7 +1,7 @@
 // One channel of batch norm: how an element is normalised, and where ReLU lets its gradient through.
 //
 // RUNNING says that `spread` holds variances, else 1 / sqrt(variance + epsilon). Needs `weight_of` and `bias_of` of the
-// part `affine` or `no_affine`.
+// part `affine` or `no_affine`, and `reached(v)`: where v is above 0 or NaN.
 
 struct Channel {
     mean: f32,
@@ -25,7 +25,7 @@ fn affine(away: V, channel: Channel) -> V {
 // dy where the ReLU behind the layer has let x through.
 fn passed(dy: V, away: V, channel: Channel) -> V {
     if (RELU) {
-        return select(V(0.0), dy, affine(away, channel) > V(0.0));
+        return select(V(0.0), dy, reached(affine(away, channel)));
     }
     return dy;
 }

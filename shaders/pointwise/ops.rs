@@ -83,8 +83,8 @@ ops! {
     /// `a`
     COPY = "copy" (1) -> Same { number: "a" }
     /// `a` in another type. From float to integer toward zero, saturated at the type's ends, and 0 for a NaN; to bytes by way
-    /// of `u32`, modulo 256.
-    CAST = "cast" (1) -> Any use "float" { float: "R(select(a, 0.0, is_nan(a)))", integer: "R(a)" }
+    /// of `u32`, modulo 256. Between floats a NaN stays.
+    CAST = "cast" (1) -> Any { number: "R(a)" }
 
     /// `-a`; modulo 2^32 on unsigned integers.
     NEG = "neg" (1) -> Same { float: "-a", int: "-a", uint: "0u - a" }
@@ -185,16 +185,24 @@ ops! {
     SQUARED_ERROR = "squared_error" (2) -> Same { float: "(a - b) * (a - b)" }
     /// `|a - b|`
     ABSOLUTE_ERROR = "absolute_error" (2) -> Same { float: "abs(a - b)" }
-    /// With `d = |a - b|`: `s1 d^2 / (2 s0)` where `d < s0`, else `s1 (d - s0 / 2)`.
+    /// With `d = |a - b|`: `d^2 / (2 s0)` where `d < s0`, else `d - s0 / 2`.
     SMOOTH_ERROR = "smooth_error" (2) -> Same {
-        float: "bitcast<f32>(params.s1) * select(abs(a - b) - 0.5 * bitcast<f32>(params.s0), \
-                0.5 * (a - b) * (a - b) / bitcast<f32>(params.s0), abs(a - b) < bitcast<f32>(params.s0))",
+        float: "select(abs(a - b) - 0.5 * bitcast<f32>(params.s0), 0.5 * (a - b) * (a - b) / bitcast<f32>(params.s0), \
+                abs(a - b) < bitcast<f32>(params.s0))",
     }
-    /// Binary cross-entropy of the logit `a` and the probability `b`.
-    LOGISTIC_LOSS = "logistic_loss" (2) -> Same use "math" { float: "softplus_f32(a) - a * b" }
+    /// With `d = |a - b|`: `d^2 / 2` where `d < s0`, else `s0 (d - s0 / 2)`.
+    HUBER_ERROR = "huber_error" (2) -> Same {
+        float: "select(bitcast<f32>(params.s0) * (abs(a - b) - 0.5 * bitcast<f32>(params.s0)), 0.5 * (a - b) * (a - b), \
+                abs(a - b) < bitcast<f32>(params.s0))",
+    }
+    /// Binary cross-entropy of the logit `a` and the probability `b`: `log(1 + e^-|a|)`, and `a (1 - b)` or `-a b`, whichever
+    /// is not negative. Nothing cancels, at a target of 1 or 0 either.
+    LOGISTIC_LOSS = "logistic_loss" (2) -> Same use "math" {
+        float: "log_1p_unit(exp_f32(-abs(a))) + select(a * (1.0 - b), -a * b, a < 0.0)",
+    }
     /// As LOGISTIC_LOSS, with the part of `b` times `c`.
     WEIGHTED_LOGISTIC_LOSS = "weighted_logistic_loss" (3) -> Same use "math" {
-        float: "(1.0 - b) * a + fma(c - 1.0, b, 1.0) * softplus_f32(-a)",
+        float: "fma(c - 1.0, b, 1.0) * log_1p_unit(exp_f32(-abs(a))) + select(a * (1.0 - b), -a * (b * c), a < 0.0)",
     }
 
     /// `a == b`; false with a NaN.
@@ -254,18 +262,27 @@ ops! {
     }
     /// `2 c (a - b)`; operands x, target, dy.
     SQUARED_ERROR_GRAD = "squared_error_grad" (3) -> Same { float: "2.0 * c * (a - b)" }
-    /// `c sign(a - b)`; operands x, target, dy.
-    ABSOLUTE_ERROR_GRAD = "absolute_error_grad" (3) -> Same { float: "c * sign(a - b)" }
-    /// `s1 c (a - b) / s0` where `|a - b| < s0`, else `s1 c sign(a - b)`; operands x, target, dy.
-    SMOOTH_ERROR_GRAD = "smooth_error_grad" (3) -> Same {
-        float: "bitcast<f32>(params.s1) * c * select(sign(a - b), (a - b) / bitcast<f32>(params.s0), \
-                abs(a - b) < bitcast<f32>(params.s0))",
+    /// `c sign(a - b)`, where the sign of a NaN is 0; operands x, target, dy.
+    ABSOLUTE_ERROR_GRAD = "absolute_error_grad" (3) -> Same use "float" {
+        float: "c * select(sign(a - b), 0.0, is_nan(a - b))",
     }
-    /// `c (sigmoid(a) - b)`; operands x, target, dy.
-    LOGISTIC_LOSS_GRAD = "logistic_loss_grad" (3) -> Same use "math" { float: "c * (sigmoid_f32(a) - b)" }
-    /// `(1 + (c - 1) b) sigmoid(a) - c b`; operands x, target, weight.
+    /// `c (a - b) / s0` where `|a - b| < s0`, else `c sign(a - b)`; operands x, target, dy.
+    SMOOTH_ERROR_GRAD = "smooth_error_grad" (3) -> Same use "float" {
+        float: "c * select(sign(a - b), (a - b) / bitcast<f32>(params.s0), \
+                abs(a - b) < bitcast<f32>(params.s0) || is_nan(a - b))",
+    }
+    /// `c (a - b)` where `|a - b| < s0`, else `c s0 sign(a - b)`; operands x, target, dy.
+    HUBER_ERROR_GRAD = "huber_error_grad" (3) -> Same use "float" {
+        float: "c * select(bitcast<f32>(params.s0) * sign(a - b), a - b, \
+                abs(a - b) < bitcast<f32>(params.s0) || is_nan(a - b))",
+    }
+    /// `c (sigmoid(a) - b)`, as a sum in which nothing cancels at a target of 1; operands x, target, dy.
+    LOGISTIC_LOSS_GRAD = "logistic_loss_grad" (3) -> Same use "math" {
+        float: "c * ((1.0 - b) * sigmoid_f32(a) - b * sigmoid_f32(-a))",
+    }
+    /// `(1 - b) sigmoid(a) - c b sigmoid(-a)`; operands x, target, weight.
     WEIGHTED_LOGISTIC_LOSS_GRAD = "weighted_logistic_loss_grad" (3) -> Same use "math" {
-        float: "fma(c - 1.0, b, 1.0) * sigmoid_f32(a) - c * b",
+        float: "(1.0 - b) * sigmoid_f32(a) - c * b * sigmoid_f32(-a)",
     }
     /// `-b a^2`; operands y, dy.
     RECIPROCAL_GRAD = "reciprocal_grad" (2) -> Same { float: "-b * (a * a)" }
@@ -286,14 +303,18 @@ ops! {
     POW_GRAD_BASE = "pow_grad_base" (3) -> Same use "math" {
         float: "select(c * (b * pow_f32(a, b - 1.0)), 0.0, b == 0.0)",
     }
-    /// The gradient of `a ^ b` to `b`: `c a^b log(a)`; operands a, b, dy. 0 where `a` is 0 and `b` is not negative.
+    /// The gradient of `a ^ b` to `b`: `c a^b log(a)`; operands a, b, dy. `0 c` where `a` is 0 and `b` is not negative.
     POW_GRAD_EXPONENT = "pow_grad_exponent" (3) -> Same use "math" {
-        float: "select(c * (pow_f32(a, b) * log_f32(a)), 0.0, a == 0.0 && b >= 0.0)",
+        float: "c * select(pow_f32(a, b) * log_f32(a), 0.0, a == 0.0 && b >= 0.0)",
     }
-    /// The gradient of `maximum(a, b)` to `a`: `c` where `a > b`, half of it where equal; operands a, b, dy. For `b`,
-    /// swap the two.
-    MAXIMUM_GRAD = "maximum_grad" (3) -> Same { float: "c * select(select(0.0, 0.5, a == b), 1.0, a > b)" }
-    /// The gradient of `minimum(a, b)` to `a`: `c` where `a < b`, half of it where equal; operands a, b, dy. For `b`,
-    /// swap the two.
-    MINIMUM_GRAD = "minimum_grad" (3) -> Same { float: "c * select(select(0.0, 0.5, a == b), 1.0, a < b)" }
+    /// The gradient of `maximum(a, b)` to `a`: `c` where `a > b` or either is NaN, half of it where they are equal, else 0;
+    /// operands a, b, dy. For `b`, swap the two.
+    MAXIMUM_GRAD = "maximum_grad" (3) -> Same use "float" {
+        float: "select(select(0.0, 0.5 * c, a == b), c, a > b || is_nan(a) || is_nan(b))",
+    }
+    /// The gradient of `minimum(a, b)` to `a`: `c` where `a < b` or either is NaN, half of it where they are equal, else 0;
+    /// operands a, b, dy. For `b`, swap the two.
+    MINIMUM_GRAD = "minimum_grad" (3) -> Same use "float" {
+        float: "select(select(0.0, 0.5 * c, a == b), c, a < b || is_nan(a) || is_nan(b))",
+    }
 }

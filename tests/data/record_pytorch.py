@@ -20,6 +20,7 @@ class_loss.safetensors     CASE.{x,target,weight,loss,dx} and options; dx where 
 activation.safetensors     x, dy, ACTIVATION.{y,dx}; x4, prelu.{weight,y}
 elementwise_loss.safetensors  x, target, LOSS.{none,mean,sum,dx}; logits, probabilities, weight, pos_weight,
                            bce.{plain,weight,pos_weight,both}
+non_finite.safetensors     OP.{x0,x1,y}, and OP.{d0,d1}_{one,nan}: the inputs' gradients where that of the result is 1, or NaN
 batch_norm.safetensors     CASE.{x,weight,bias,dy,y,dx,dweight,dbias}, CASE.{start,end}_{mean,var}: running statistics
                            before and after, CASE.eval_y: by those before
 optim.safetensors          target.{a,b} and start.{a,b}, then CASE.{a,b}: the parameters after each of 25 steps
@@ -414,6 +415,65 @@ def record_elementwise_loss():
     save("elementwise_loss", tensors, {name: {} for name in cases})
 
 
+def record_non_finite():
+    """NaN, infinities and numbers at which functions saturate, alone or in all pairs; rows for what goes along an axis."""
+    nan, inf = float("nan"), float("inf")
+    values = torch.tensor([nan, inf, -inf, 0.0, 1.0, -2.0, 15.0, -15.0])
+    single = values[:, None].expand(8, 1).clone()
+    left, right = (grid.flatten() for grid in torch.meshgrid(values, values, indexing="ij"))
+    rows = [[1.0, nan, 2.0], [inf, 1.0, inf], [-inf, -inf, -inf], [inf, -inf, 0.0], [-inf, 0.0, 1.0], [15.0, -15.0, 0.0]]
+    rows = torch.tensor(rows)
+    planes = torch.tensor([nan, 1, 1, nan, nan, nan, inf, nan, -inf, -inf, inf, -inf, 2, 1]).reshape(1, 1, 1, 14)
+    channels = torch.tensor([1.0, inf, 1.0, 2.0, 3.0, 4.0, nan, 5.0]).reshape(1, 8, 1, 1)
+    classes = torch.tensor([0, 1, 2, 0, 0, 1])
+    shares = F.one_hot(classes, 3).float()
+    binary = torch.tensor([0.0, 1.0]).repeat(8, 1)
+    none = {"reduction": "none"}
+    unary = "abs exp log sqrt rsqrt sin cos tanh sigmoid relu reciprocal square sign floor".split()
+    pairs = "add sub mul div pow maximum minimum".split()
+    losses = "mse_loss l1_loss smooth_l1_loss huber_loss".split()
+    bce = F.binary_cross_entropy_with_logits
+    cases = {name: (getattr(torch, name), [single]) for name in unary}
+    cases |= {name: (getattr(torch, name), [left, right]) for name in pairs}
+    cases |= {name: (lambda x, t, loss=getattr(F, name): loss(x, t, **none), [left, right]) for name in losses}
+    cases |= {
+        "clamp": (lambda x: x.clamp(-1.5, 1.5), [single]),
+        "clamp_reversed": (lambda x: x.clamp(3.0, -1.0), [single]),
+        "leaky_relu": (lambda x: F.leaky_relu(x, 0.25), [single]),
+        "silu": (F.silu, [single]),
+        "gelu": (F.gelu, [single]),
+        "gelu_tanh": (lambda x: F.gelu(x, approximate="tanh"), [single]),
+        "pow_scalar": (lambda x: x.pow(2.5), [single]),
+        "bce": (lambda x: bce(x, binary, **none), [single.expand(8, 2).clone()]),
+        "bce_pos_weight": (lambda x: bce(x, binary, pos_weight=torch.tensor(2.0), **none), [single.expand(8, 2).clone()]),
+        "softmax": (lambda x: x.softmax(1), [rows]),
+        "log_softmax": (lambda x: x.log_softmax(1), [rows]),
+        "amax": (lambda x: x.amax(1), [rows]),
+        "amin": (lambda x: x.amin(1), [rows]),
+        "sum": (lambda x: x.sum(1), [rows]),
+        "mean": (lambda x: x.mean(1), [rows]),
+        "cross_entropy": (lambda x: F.cross_entropy(x, classes, **none), [rows]),
+        "cross_entropy_smooth": (lambda x: F.cross_entropy(x, classes, label_smoothing=0.1, **none), [rows]),
+        "cross_entropy_shares": (lambda x: F.cross_entropy(x, shares, **none), [rows]),
+        "max_pool": (lambda x: F.max_pool2d(x, (1, 2)), [planes]),
+        "max_pool_relu": (lambda x: F.max_pool2d(x, (1, 2)).relu(), [planes]),
+        "avg_pool": (lambda x: F.avg_pool2d(x, (1, 2)), [planes]),
+        "adaptive_max_pool": (lambda x: F.adaptive_max_pool2d(x, (1, 7)), [planes]),
+        "adaptive_avg_pool": (lambda x: F.adaptive_avg_pool2d(x, (1, 7)), [planes]),
+        "local_response_norm": (lambda x: F.local_response_norm(x, 3), [channels]),
+        "batch_norm_relu": (lambda x: F.batch_norm(x, torch.zeros(8), torch.ones(8)).relu(), [channels]),
+    }
+    tensors = {}
+    for name, (op, inputs) in cases.items():
+        for kind, start in {"one": 1.0, "nan": nan}.items():
+            leaves = [x.clone().requires_grad_() for x in inputs]
+            y = op(*leaves)
+            y.backward(torch.full_like(y, start))
+            tensors |= {f"{name}.d{i}_{kind}": leaf.grad for i, leaf in enumerate(leaves)}
+        tensors |= {f"{name}.x{i}": x for i, x in enumerate(inputs)} | {f"{name}.y": y}
+    save("non_finite", tensors, {name: {} for name in cases})
+
+
 def record_batch_norm():
     # name: shape, offset of the values, momentum
     cases = {
@@ -674,6 +734,7 @@ if __name__ == "__main__":
     record_local_response_norm()
     record_activation()
     record_elementwise_loss()
+    record_non_finite()
     record_batch_norm()
     record_optim()
     record_schedule()

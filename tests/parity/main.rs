@@ -9,6 +9,7 @@ use kiln_tensor::plan::Algorithm;
 
 mod coverage;
 mod large;
+mod non_finite;
 mod recorded;
 mod reference;
 mod row;

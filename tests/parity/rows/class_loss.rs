@@ -312,7 +312,8 @@ fn gradient() -> Row {
                     let given = x[3].data[if x[3].numel() > 1 { row } else { 0 }] / divisor;
                     for k in 0..classes {
                         let (p, c) = (rows.probabilities.data[of(k)], rows.coefficients.data[of(k)]);
-                        value.data[of(k)] = (p * taken - c) * given;
+                        // Nothing counts in an ignored row, NaN neither.
+                        value.data[of(k)] = if taken == 0.0 { 0.0 } else { (p * taken - c) * given };
                         // The exponent is off by the rounding of a difference of at most 8.
                         size.data[of(k)] = (9.0 * p * taken + c) * given.abs();
                     }

@@ -50,7 +50,7 @@ fn distances() -> [(&'static str, Distance, OnTensors, OnVars); 4] {
 fn formula(distance: Distance, d: f64) -> (f64, f64) {
     let smooth = |end: f64, factor: f64| {
         if d.abs() < end {
-            (factor * d * d / (2.0 * end), factor * d / end)
+            (factor / end * d * d / 2.0, factor / end * d)
         } else {
             (factor * (d.abs() - end / 2.0), factor * sign(d))
         }
@@ -153,7 +153,7 @@ fn row((name, distance, tensor, var): (&'static str, Distance, OnTensors, OnVars
 fn dispatched() -> Row {
     let mut cases = Vec::new();
     for (label, inputs, reduction) in pairs() {
-        for distance in [Distance::Squared, Distance::Smooth { beta: 0.0 }] {
+        for distance in [Distance::Squared, Distance::Smooth { beta: 0.0 }, Distance::Huber { delta: 1e38 }] {
             cases.push(Case::new(
                 format!("{label} {distance:?}"),
                 inputs.clone(),
@@ -283,6 +283,14 @@ fn bce_inputs(shape: &[usize], layout: crate::row::Layout) -> Vec<Input> {
     ]
 }
 
+/// Logits that are sure of their class, whose losses and slopes are held to a bound relative to themselves.
+fn far_logits() -> Vec<Input> {
+    let logits = Array::new(&[1, 8], vec![80.0, -80.0, 40.0, -40.0, 15.0, -15.0, 15.0, -15.0]);
+    let targets = Array::new(&[1, 8], vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
+    let weights = [0.75, 2.5].map(|weight| Input::given(&Array::full(&[1], weight)));
+    [Input::given(&logits), Input::given(&targets)].into_iter().chain(weights).collect()
+}
+
 const BCE: &str = "binary_cross_entropy_with_logits";
 
 fn bce() -> Row {
@@ -306,19 +314,14 @@ fn bce() -> Row {
             slopes_of_constants(t, x, y, weights, reduction)
         }));
     }
-    let far = Array::new(&[1, 4], vec![100.0, -100.0, 40.0, -40.0]);
-    let targets = Array::new(&[1, 4], vec![1.0, 0.0, 0.0, 1.0]);
-    cases.push(Case::new(
-        "far logits",
-        vec![Input::given(&far), Input::given(&targets)],
-        |t| {
-            t[0].binary_cross_entropy_with_logits(
-                &t[1],
-                &BceOptions { reduction: Reduction::None, ..BceOptions::default() },
-            )
-        },
-        |x| Expected::joined(WEIGHTS[0].reference(x)[0].clone(), WEIGHTS[0].reference(x)[0].clone(), 4),
-    ));
+    for weights in WEIGHTS {
+        cases.push(Case::new(
+            format!("far logits {weights:?}"),
+            far_logits(),
+            move |t| t[0].binary_cross_entropy_with_logits(&t[1], &weights.options(t, Reduction::None)),
+            move |x| Expected::joined(weights.reference(x)[0].clone(), weights.reference(x)[0].clone(), 4),
+        ));
+    }
     let recorded = Recorded::open("elementwise_loss");
     for (weights, name) in WEIGHTS.into_iter().zip(["plain", "weight", "pos_weight", "both"]) {
         let inputs = ["logits", "probabilities", "weight", "pos_weight"].map(|name| Input::given(recorded.whole(name)));
@@ -392,6 +395,19 @@ fn bce_gradient() -> Row {
                 let share = if reduction == Reduction::Mean { 1.0 / x[0].numel() as f64 } else { 1.0 };
                 let times = |values: &Array| values.zip(&x[4], |v, d| v * d * share);
                 Expected::joined(times(&slopes), times(&sizes), 2)
+            },
+        ));
+    }
+    for weights in WEIGHTS {
+        let mut inputs = far_logits();
+        inputs.push(input(&[], Domain::Within(0.5, 2.0)));
+        cases.push(Case::new(
+            format!("far logits {weights:?}"),
+            inputs,
+            move |t| bce_with_logits_grad(&t[0], &t[1], &t[4], &weights.options(t, Reduction::Sum)),
+            move |x| {
+                let value = weights.reference(x)[1].zip(&x[4], |v, d| v * d);
+                Expected::joined(value.clone(), value.abs(), 4)
             },
         ));
     }

@@ -43,9 +43,7 @@ pub fn rows() -> Vec<Row> {
             Class::Exact,
             |x| ops::abs_grad(&x[0], &x[1]),
             two(Whole(-2, 2)),
-            |v| {
-                if v[0] == 0.0 { 0.0 } else { v[1] * v[0].signum() }
-            },
+            |v| v[1] * if v[0] == 0.0 || v[0].is_nan() { 0.0 } else { v[0].signum() },
         ),
         of("sqrt_grad", Class::Div, |x| ops::sqrt_grad(&x[0], &x[1]), two(Within(0.2, 5.0)), |v| v[1] / (2.0 * v[0])),
         of(
@@ -133,14 +131,14 @@ pub fn rows() -> Vec<Row> {
             Class::Exact,
             |x| ops::maximum_grad(&x[0], &x[1], &x[2]),
             vec![Whole(-2, 2), Whole(-2, 2), dy()],
-            |v| v[2] * if v[0] == v[1] { 0.5 } else { f64::from(v[0] > v[1]) },
+            |v| larger_share(v[0], v[1], v[2]),
         ),
         of(
             "minimum_grad",
             Class::Exact,
             |x| ops::minimum_grad(&x[0], &x[1], &x[2]),
             vec![Whole(-2, 2), Whole(-2, 2), dy()],
-            |v| v[2] * if v[0] == v[1] { 0.5 } else { f64::from(v[0] < v[1]) },
+            |v| larger_share(-v[0], -v[1], v[2]),
         ),
         of(
             "clamp_grad",
@@ -163,6 +161,17 @@ pub fn rows() -> Vec<Row> {
     .map(row)
     .chain([masked("gradient::keep", ops::keep, true), masked("gradient::drop", ops::drop, false)])
     .collect()
+}
+
+/// What of `dy` goes to `a`, where the larger of `a` and `b` was taken: all of it also where either is NaN.
+fn larger_share(a: f64, b: f64, dy: f64) -> f64 {
+    if a == b {
+        0.5 * dy
+    } else if a < b {
+        0.0
+    } else {
+        dy
+    }
 }
 
 /// Shapes of all operands but dy, shape of dy, layouts.

@@ -383,14 +383,16 @@ fn clamp() -> Row {
         .collect();
     let special = Array::new(&[6], vec![NAN, INF, -INF, -0.0, 1.0, -1.0]);
     cases.push(case(Input::given(&special), F32, (-1.0, 1.0)));
+    cases.push(case(Input::given(&special), F32, (2.0, -3.0)));
     cases.push(case(input(&[65], domain).dtype(F16), F16, (-1.0, 1.0)));
     for dtype in [I32, U32, U8] {
+        cases.push(case(input(&[13, 17], integers(dtype)).dtype(dtype), dtype, (100.0, 3.0)));
         cases.push(case(input(&[13, 17], integers(dtype)).layout(Offset).dtype(dtype), dtype, (3.0, 100.0)));
     }
     let x = |d: &kiln_tensor::Device| upload(d, &Array::zeros(&[3]), F32);
     let wrong = Wrongs::Calls(vec![
-        wrong("clamp: min 2 and max 1; needs min <= max", move |d| x(d)?.clamp(2.0, 1.0)),
-        wrong("clamp: min NaN and max 1; needs min <= max", move |d| x(d)?.clamp(NAN, 1.0)),
+        wrong("clamp: min NaN and max 1; needs two numbers", move |d| x(d)?.clamp(NAN, 1.0)),
+        wrong("clamp: min 1 and max NaN; needs two numbers", move |d| x(d)?.clamp(1.0, NAN)),
     ]);
     Row { name: "clamp", class: Class::Exact, gradient: LINEAR, cases, wrong }
 }
@@ -437,6 +439,14 @@ fn to_dtype() -> Row {
         let reference = move |x: &[Array]| Expected::new(x[0].map(|v| converted(F32, to, v)));
         let case =
             Case::new(format!("special to {to}"), vec![Input::given(&special)], move |x| x[0].to_dtype(to), reference);
+        cases.push(case.gives(to));
+    }
+    // Of the two sides of 65,520 one rounds to the largest f16 and one beyond it.
+    let special = Array::new(&[8], vec![NAN, INF, -INF, -0.0, 65_519.0, 65_520.0, -1e30, 6e-8]);
+    for (from, to) in [(F32, F16), (F16, F32)] {
+        let reference = |x: &[Array]| Expected::new(x[0].map(|v| half::f16::from_f64(v).to_f64()));
+        let x = Input::given(&special).dtype(from);
+        let case = Case::new(format!("special {from} to {to}"), vec![x], move |x| x[0].to_dtype(to), reference);
         cases.push(case.gives(to));
     }
     for (shape, layout) in shapes() {

@@ -156,7 +156,8 @@ impl Var {
         self.record_pair("pow", other, y, gradient::pow_grad_base, gradient::pow_grad_exponent)
     }
 
-    /// `y = max(a, b)`; the larger side gets `dy`, and each side half of it where they are equal.
+    /// `y = max(a, b)`; the larger side gets `dy`, each side half of it where they are equal, and each all of it where one is
+    /// NaN.
     ///
     /// # Errors
     /// As [`Tensor::maximum`]; [`Error::TwoTapes`](crate::Error::TwoTapes).
@@ -165,7 +166,8 @@ impl Var {
         self.record_pair("maximum", other, y, gradient::maximum_grad, |a, b, dy| gradient::maximum_grad(b, a, dy))
     }
 
-    /// `y = min(a, b)`; the smaller side gets `dy`, and each side half of it where they are equal.
+    /// `y = min(a, b)`; the smaller side gets `dy`, each side half of it where they are equal, and each all of it where one is
+    /// NaN.
     ///
     /// # Errors
     /// As [`Tensor::minimum`]; [`Error::TwoTapes`](crate::Error::TwoTapes).

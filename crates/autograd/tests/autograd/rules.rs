@@ -124,6 +124,13 @@ fn scalars() {
     let x = tape.leaf(tensor(&[4], &[-2.0, -1.0, 1.0, 2.0]));
     let y = x.clamp(-1.0, 1.0).unwrap();
     assert_eq!(gradient(&y.backward_with(&tensor(&[4], &[3.0; 4])).unwrap(), &x), [0.0, 3.0, 3.0, 0.0]);
+    if DEVICE.info().features.f16 {
+        // f16 rounds 0.1 down and 0.3 up; both are at their bound all the same.
+        let x = tape.leaf(tensor(&[4], &[0.05, 0.1, 0.3, 0.35]));
+        let y = x.to_dtype(DType::F16).unwrap().clamp(0.1, 0.3).unwrap();
+        let dy = tensor(&[4], &[3.0; 4]).to_dtype(DType::F16).unwrap();
+        assert_eq!(gradient(&y.backward_with(&dy).unwrap(), &x), [0.0, 3.0, 3.0, 0.0]);
+    }
 }
 
 #[test]

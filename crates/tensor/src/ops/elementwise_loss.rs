@@ -29,12 +29,11 @@ pub enum Distance {
 impl Distance {
     /// The kernels of loss and gradient, and their scalars.
     fn kernels(self) -> ([&'static PointwiseOp; 2], [f64; 2]) {
-        let smooth = [&kernels::SMOOTH_ERROR, &kernels::SMOOTH_ERROR_GRAD];
         match self {
             Distance::Squared => ([&kernels::SQUARED_ERROR, &kernels::SQUARED_ERROR_GRAD], [0.0; 2]),
             Distance::Absolute => ([&kernels::ABSOLUTE_ERROR, &kernels::ABSOLUTE_ERROR_GRAD], [0.0; 2]),
-            Distance::Smooth { beta } => (smooth, [beta, 1.0]),
-            Distance::Huber { delta } => (smooth, [delta, delta]),
+            Distance::Smooth { beta } => ([&kernels::SMOOTH_ERROR, &kernels::SMOOTH_ERROR_GRAD], [beta, 0.0]),
+            Distance::Huber { delta } => ([&kernels::HUBER_ERROR, &kernels::HUBER_ERROR_GRAD], [delta, 0.0]),
         }
     }
 
@@ -185,8 +184,8 @@ impl Tensor {
     }
 
     /// The binary cross-entropy of logits `x` and probabilities `target`:
-    /// `-weight (pos_weight target ln sigmoid(x) + (1 - target) ln(1 - sigmoid(x)))`, reduced. Nothing overflows for large
-    /// `x`.
+    /// `-weight (pos_weight target ln sigmoid(x) + (1 - target) ln(1 - sigmoid(x)))`, reduced. Nothing overflows or cancels
+    /// for large `x`.
     ///
     /// # Errors
     /// [`Error::Shape`] where the shapes do not fit, [`Error::DType`] where the types differ or are no floats,

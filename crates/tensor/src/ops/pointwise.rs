@@ -270,15 +270,15 @@ impl Tensor {
         unary(&kernels::POW_SCALAR, "pow_scalar", self, [value, 0.0])
     }
 
-    /// `x`, at least `min` and at most `max`; a NaN stays.
+    /// `x`, at least `min` and at most `max`; a NaN stays. Where `min > max`, `max` everywhere, as in PyTorch.
     ///
     /// # Errors
-    /// [`Error::Argument`] where `min > max` or one is NaN; [`Error::Gpu`].
+    /// [`Error::Argument`] where `min` or `max` is NaN; [`Error::Gpu`].
     pub fn clamp(&self, min: f64, max: f64) -> Result<Tensor> {
-        if min <= max {
-            return unary(&kernels::CLAMP, "clamp", self, [min, max]);
+        if min.is_nan() || max.is_nan() {
+            return Err(Error::argument("clamp", format!("min {min} and max {max}; needs two numbers")));
         }
-        Err(Error::argument("clamp", format!("min {min} and max {max}; needs min <= max")))
+        unary(&kernels::CLAMP, "clamp", self, [min, max])
     }
 
     /// `a` where `condition` is not 0, else `b`; all three broadcast. `condition` is `u8`, as comparisons give it.
@@ -307,7 +307,8 @@ impl Tensor {
         Ok(out)
     }
 
-    /// The same values in another type: toward zero from float to integer, saturated (NaN to 0), modulo 256 to `u8`.
+    /// The same values in another type: toward zero from float to integer, saturated (NaN to 0), modulo 256 to `u8`. From `f32` to
+    /// `f16` rounded to nearest, to an infinity beyond 65,504; a NaN stays.
     ///
     /// # Errors
     /// [`Error::DType`] for `f16` on an adapter without it; [`Error::Gpu`].
@@ -362,7 +363,7 @@ impl Tensor {
 
 /// Derivatives of elementwise operations, each in one launch: the rules of autograd. Operands broadcast.
 pub mod gradient {
-    use super::{Result, Tensor, broadcasting, kernels, pointwise_into, with_scalars};
+    use super::{DType, Result, Tensor, broadcasting, kernels, pointwise_into, with_scalars};
 
     macro_rules! gradients {
         ($($(#[$doc:meta])* pub fn $name:ident($($operand:ident),*) => $op:ident;)*) => {
@@ -404,18 +405,20 @@ pub mod gradient {
         pub fn pow_grad_base(a, b, dy) => POW_GRAD_BASE;
         /// The gradient of `a ^ b` to `b`: `dy a^b log(a)`
         pub fn pow_grad_exponent(a, b, dy) => POW_GRAD_EXPONENT;
-        /// The gradient of `maximum(a, b)` to `a`: `dy` where `a > b`, half of it where they are equal
+        /// The gradient of `maximum(a, b)` to `a`: `dy` where `a > b` or either is NaN, half of it where they are equal
         pub fn maximum_grad(a, b, dy) => MAXIMUM_GRAD;
-        /// The gradient of `minimum(a, b)` to `a`: `dy` where `a < b`, half of it where they are equal
+        /// The gradient of `minimum(a, b)` to `a`: `dy` where `a < b` or either is NaN, half of it where they are equal
         pub fn minimum_grad(a, b, dy) => MINIMUM_GRAD;
     }
 
-    /// `dy` where `min <= x <= max`, else 0.
+    /// `dy` where `min <= x <= max`, else 0. The bounds are rounded as [`Tensor::clamp`] stores them, so that what it set to one
+    /// is at the bound.
     ///
     /// # Errors
     /// As [`Tensor::add`].
     pub fn clamp_grad(x: &Tensor, dy: &Tensor, min: f64, max: f64) -> Result<Tensor> {
-        with_scalars(&kernels::CLAMP_GRAD, "clamp_grad", &[x, dy], [min, max])
+        let stored = |bound: f64| if x.dtype() == DType::F16 { half::f16::from_f64(bound).to_f64() } else { bound };
+        with_scalars(&kernels::CLAMP_GRAD, "clamp_grad", &[x, dy], [stored(min), stored(max)])
     }
 
     /// `dy p x^(p - 1)`.
@@ -443,7 +446,7 @@ pub mod gradient {
     }
 
     fn masked(op: &kernels::PointwiseOp, name: &'static str, mask: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        mask.check_dtype(name, "the mask", &[crate::DType::U8])?;
+        mask.check_dtype(name, "the mask", &[DType::U8])?;
         mask.check_device(name, dy)?;
         let shape = mask.shape().broadcast(dy.shape(), name)?;
         let out = Tensor::empty(dy.device(), shape, dy.dtype(), name)?;
