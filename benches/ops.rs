@@ -56,7 +56,7 @@ fn conv2d(criterion: &mut Criterion) {
             result
         };
         group.bench_function(format!("forward {name}"), |bencher| {
-            bencher.iter(|| waited(&|| x.conv2d(&weight, None, &options).unwrap()));
+            bencher.iter(|| waited(&|| x.conv2d(&weight, None, options).unwrap()));
         });
         group.bench_function(format!("data gradient {name}"), |bencher| {
             bencher.iter(|| waited(&|| conv2d_input_grad(&dy, &weight, x.shape(), &options).unwrap()));
@@ -91,8 +91,8 @@ fn pointwise(criterion: &mut Criterion) {
     case("exp", 2 * n, &|| a.exp().unwrap());
     case("add channel bias", 2 * image.numel(), &|| image.add(&bias).unwrap());
     case("transpose", 2 * n, &|| a.reshape([2048, 2048]).unwrap().t().unwrap().contiguous().unwrap());
-    case("sum rows", n, &|| a.reshape([2048, 2048]).unwrap().sum(&[1], false).unwrap());
-    case("sum columns", n, &|| a.reshape([2048, 2048]).unwrap().sum(&[0], false).unwrap());
+    case("sum rows", n, &|| a.reshape([2048, 2048]).unwrap().sum(1).unwrap());
+    case("sum columns", n, &|| a.reshape([2048, 2048]).unwrap().sum(0).unwrap());
     case("to u8", n + n / 4, &|| a.to_dtype(DType::U8).unwrap());
     group.finish();
 }

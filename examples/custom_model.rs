@@ -78,6 +78,6 @@ fn main() -> anyhow::Result<()> {
     let trainer = Trainer::new(Length::Steps(steps)).seed(3);
     trainer.run(&model, &mut optim, &data, &Feed::new(&device), &mut Progress::new())?;
     std::fs::create_dir_all("runs")?;
-    model.save("runs/small-net.safetensors".as_ref())?;
+    model.save("runs/small-net.safetensors")?;
     Ok(())
 }

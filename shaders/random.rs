@@ -65,6 +65,13 @@ params! {
     }
 }
 
+/// The first stream of a seed.
+impl From<u64> for Random {
+    fn from(seed: u64) -> Random {
+        Random { seed, stream: 0 }
+    }
+}
+
 params! {
     /// The parameters of `dropout.wgsl`.
     "dropout" pub struct DropoutParams {

@@ -8,12 +8,16 @@
 //!     let data = FashionMnist::embedded()?;
 //!     let model = vision::lenet5(&device, Init::seed(42), 10)?;
 //!     let mut optim = Sgd::new(model.parameters(), 0.01).momentum(0.9).weight_decay(5e-4);
-//!     for batch in data.train().loader(64).shuffle(42).epochs(3) {
-//! #       if batch.as_ref().is_ok_and(|batch| batch.index == 3) { break; }
-//!         let tape = Tape::train();
-//!         let (images, labels) = batch?.to(&device)?;
-//!         let loss = model.forward(&tape.constant(images))?.cross_entropy(&labels)?;
-//!         optim.step(&loss.backward()?)?;
+//!     let loader = data.train().loader(64).shuffle(42);
+//!     for epoch in 1..=3 {
+//!         for batch in &loader {
+//! #           if batch.as_ref().is_ok_and(|batch| batch.index == 3) { return Ok(()); }
+//!             let tape = Tape::train();
+//!             let (images, labels) = batch?.to(&device)?;
+//!             let loss = model.forward(&tape.constant(images))?.cross_entropy(&labels)?;
+//!             optim.step(&loss.backward()?)?;
+//!             println!("epoch {epoch}: loss {:.4}", loss.item::<f32>()?);
+//!         }
 //!     }
 //!     Ok(())
 //! }
@@ -37,13 +41,13 @@ pub use kiln_tensor as tensor;
 pub use kiln_train as train;
 pub use kiln_vision as vision;
 
-/// The ten names that most programs need: `use kiln::prelude::*`.
+/// The names that most programs need: `use kiln::prelude::*`. Layers are under their module, as in PyTorch: `nn::Conv2d`.
 pub mod prelude {
-    pub use crate::autograd::Tape;
+    pub use crate::autograd::{Tape, Var};
     pub use crate::data::FashionMnist;
     pub use crate::gpu::Device;
-    pub use crate::nn::{Adam, Init, Module, Sgd};
-    pub use crate::tensor::Tensor;
+    pub use crate::nn::{self, Adam, AdamW, Build, Init, Module, Sgd, StateDict, Visitor};
+    pub use crate::tensor::{DType, Tensor};
     pub use crate::train::ToDevice;
     pub use crate::vision;
 }

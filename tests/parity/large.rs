@@ -74,7 +74,7 @@ fn products_beyond_65535_workgroups() {
     let x = Tensor::from_slice(device, [1, 1, height, width], &values(height * width)).unwrap();
     let (weight, bias) = (Tensor::full(device, [1, 1, 1, 1], 3.0, DType::F32), Tensor::ones(device, [1], DType::F32));
     let (weight, bias, options) = (weight.unwrap(), bias.unwrap(), Conv2dOptions::default());
-    let y = x.conv2d(&weight, Some(&bias), &options).unwrap();
+    let y = x.conv2d(&weight, Some(&bias), options).unwrap();
     assert_each("conv2d", &y.to_vec::<f32>().unwrap(), |i| 3.0 * value(i) + 1.0);
     let dx = conv2d_input_grad(&x, &weight, x.shape(), &options).unwrap();
     assert_each("conv2d_input_grad", &dx.to_vec::<f32>().unwrap(), |i| 3.0 * value(i));
@@ -100,17 +100,15 @@ fn windows_and_rows_beyond_65535_workgroups() {
     let dx = pool::max_pool2d_grad(&x, &max.indices, x.shape(), &options).unwrap();
     assert_each("max_pool2d_grad", &dx.to_vec::<f32>().unwrap(), value);
     let options = AvgPool2dOptions::new([1, 1]);
-    assert_each("avg_pool2d", &x.avg_pool2d(&options).unwrap().to_vec::<f32>().unwrap(), value);
+    assert_each("avg_pool2d", &x.avg_pool2d(options).unwrap().to_vec::<f32>().unwrap(), value);
     let dx = pool::avg_pool2d_grad(&x, x.shape(), &options).unwrap();
     assert_each("avg_pool2d_grad", &dx.to_vec::<f32>().unwrap(), value);
 
     let rows = side * side;
     let x = Tensor::from_slice(device, [rows, 2], &values(2 * rows)).unwrap();
     let pair = |row: usize| (value(2 * row), value(2 * row + 1));
-    assert_each("sum", &x.sum(&[1], false).unwrap().to_vec::<f32>().unwrap(), |i| pair(i).0 + pair(i).1);
-    assert_each("argmax", &x.argmax(&[1], false).unwrap().to_vec::<i32>().unwrap(), |i| {
-        i32::from(pair(i).1 > pair(i).0)
-    });
+    assert_each("sum", &x.sum(1).unwrap().to_vec::<f32>().unwrap(), |i| pair(i).0 + pair(i).1);
+    assert_each("argmax", &x.argmax(1).unwrap().to_vec::<i32>().unwrap(), |i| i32::from(pair(i).1 > pair(i).0));
     let share = |row: usize| 1.0 / (1.0 + f64::from(pair(row).1 - pair(row).0).exp());
     let y = x.softmax(1).unwrap().to_vec::<f32>().unwrap();
     for row in 0..rows {
@@ -157,14 +155,14 @@ fn larger_than_a_binding() {
     }
     let exact = |r: usize, c: usize| f64::from(read[r * columns + c]);
 
-    let sums = weight.sum(&[1], false).unwrap().to_vec::<f32>().unwrap();
+    let sums = weight.sum(1).unwrap().to_vec::<f32>().unwrap();
     for (r, &got) in sums.iter().enumerate() {
         let (sum, size) = (0..columns).fold((0.0, 0.0), |(s, a), c| (s + exact(r, c), a + exact(r, c).abs()));
         let bound = 4.0 * (columns as f64).log2() * eps * size;
         assert!((f64::from(got) - sum).abs() <= bound, "sum: row {r} is {got}, should be {sum}");
     }
-    assert_eq!(weight.argmax(&[], false).unwrap().item::<i32>().unwrap(), ((rows - 1) * columns) as i32);
-    assert_eq!(weight.min(&[], false).unwrap().item::<f32>().unwrap(), read[columns - 1]);
+    assert_eq!(weight.argmax(..).unwrap().item::<i32>().unwrap(), ((rows - 1) * columns) as i32);
+    assert_eq!(weight.min(..).unwrap().item::<f32>().unwrap(), read[columns - 1]);
 
     let x = Tensor::from_slice(device, [2, columns], &values(2 * columns)).unwrap();
     let bias = Tensor::ones(device, [rows], DType::F32).unwrap();
@@ -195,7 +193,7 @@ fn images_larger_than_a_binding() {
         let (image, row, column) = (i / (out * out), i / out % out, i % out);
         (image * side + row * stride + t / 3) * side + column * stride + t % 3
     };
-    let y = x.conv2d(&w, None, &options).unwrap();
+    let y = x.conv2d(&w, None, options).unwrap();
     assert_each("conv2d", &y.to_vec::<f32>().unwrap(), |i| (0..9).map(|t| weight[t] * value(pixel(i, t))).sum());
     let dy = Tensor::ones(device, y.shape(), DType::F32).unwrap();
     let dw = conv2d_weight_grad(&x, &dy, [1, 1, 3, 3], &options).unwrap().to_vec::<f32>().unwrap();

@@ -37,7 +37,7 @@ impl Var {
     /// # let device = Device::open_default()?;
     /// let tape = Tape::train();
     /// let x = tape.leaf(Tensor::from_slice(&device, [2], &[3.0f32, 4.0])?);
-    /// let loss = x.mul(&x)?.sum(&[], false)?;
+    /// let loss = x.mul(&x)?.sum(..)?;
     /// let gradients = loss.backward()?;
     /// assert_eq!(gradients.get(&x).map(|dx| dx.to_vec::<f32>()).transpose()?, Some(vec![6.0, 8.0]));
     /// # Ok(()) }
@@ -196,5 +196,5 @@ fn unbroadcast(gradient: &Tensor, shape: &Shape) -> Result<Option<Tensor>> {
     }
     let stretched = |axis: &usize| *axis < lead || gradient.shape()[*axis] != shape[*axis - lead];
     let axes: Vec<usize> = (0..gradient.rank()).filter(stretched).collect();
-    Ok(Some(gradient.sum(&axes, true)?.reshape(*shape)?))
+    Ok(Some(gradient.sum_keepdim(&axes)?.reshape(*shape)?))
 }

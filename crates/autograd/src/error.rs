@@ -2,13 +2,20 @@
 
 use std::fmt;
 
-use kiln_tensor::{DType, Shape, Tensor};
+use kiln_tensor::{DType, GpuError, Shape, Tensor};
 
 use crate::gradcheck::Slope;
 use crate::watch::Layer;
 
 /// The result of an operation on variables.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// So that `?` takes a device's error too.
+impl From<GpuError> for Error {
+    fn from(error: GpuError) -> Error {
+        Error::Tensor(error.into())
+    }
+}
 
 /// The type and the shape of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

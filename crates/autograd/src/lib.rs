@@ -10,7 +10,7 @@
 //! let tape = Tape::train();
 //! let images = tape.constant(Tensor::from_slice(&device, [1, 2], &[1.0f32, 2.0])?);
 //! let weight = tape.leaf(Tensor::from_slice(&device, [2, 1], &[3.0f32, 4.0])?);
-//! let loss = images.matmul(&weight)?.square()?.sum(&[], false)?;
+//! let loss = images.matmul(&weight)?.square()?.sum(..)?;
 //! assert_eq!(loss.item::<f32>()?, 121.0);
 //!
 //! let gradients = loss.backward()?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kiln_tensor::{DType, Device, Element, Shape, Tensor};
+use kiln_tensor::{Axis, DType, Device, Element, Shape, Tensor};
 
 use crate::error::Result;
 use crate::rectifier::Rectifier;
@@ -125,7 +125,7 @@ impl Var {
     ///
     /// # Errors
     /// [`Error::Tensor`](crate::Error::Tensor) where there is no such axis.
-    pub fn dim(&self, axis: usize) -> Result<usize> {
+    pub fn dim(&self, axis: impl Into<Axis>) -> Result<usize> {
         Ok(self.tensor.dim(axis)?)
     }
 

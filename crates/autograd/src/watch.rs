@@ -175,7 +175,7 @@ fn not_finite(tensor: &Tensor) -> Result<Option<&'static str>> {
         return Ok(None);
     }
     // The largest is NaN where one is.
-    let largest = tensor.abs()?.max(&[], false)?.to_dtype(DType::F32)?;
+    let largest = tensor.abs()?.max(..)?.to_dtype(DType::F32)?;
     if tensor.device().is_shapes_only() {
         return Ok(None);
     }

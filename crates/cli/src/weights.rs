@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use kiln_data::Classes;
 use kiln_gpu::Device;
-use kiln_nn::{Init, LoadOptions, Loaded, Module, StateFile};
+use kiln_nn::{Init, LoadOptions, Loaded, Module, StateDict, StateFile};
 use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights};
 use kiln_vision::Model;
 

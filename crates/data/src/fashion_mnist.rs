@@ -83,6 +83,11 @@ impl FashionMnist {
         &self.splits.train
     }
 
+    /// Both parts, as a trainer takes them.
+    pub fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
     /// The images to measure with.
     pub fn test(&self) -> &Dataset {
         &self.splits.test

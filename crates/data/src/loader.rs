@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -55,8 +55,8 @@ pub enum Unreadable {
     Skip,
 }
 
-/// How a dataset is cut into batches. Made by [`Dataset::loader`]; [`epochs`](Loader::epochs) or
-/// [`epoch`](Loader::epoch) start it.
+/// How a dataset is cut into batches. Made by [`Dataset::loader`]. `for batch in &loader` goes through the dataset once, each time in
+/// the order of the next epoch; [`epochs`](Loader::epochs) and [`epoch`](Loader::epoch) name the epochs.
 ///
 /// The order of the samples depends on the seed and the epoch alone, and what is random in a sample's transforms on the seed, the
 /// epoch and the sample, never on the number of workers; so the batches are always the same.
@@ -66,16 +66,20 @@ pub enum Unreadable {
 ///
 /// let data = Dataset::from_memory((0..10).collect(), [10, 1, 1, 1], vec![0; 10], ["any"])?;
 /// let mut seen = Vec::new();
-/// for batch in data.loader(4).shuffle(42).workers(2).epochs(1) {
-///     seen.extend(batch?.images);
+/// let loader = data.loader(4).shuffle(42).workers(2);
+/// for _epoch in 0..2 {
+///     for batch in &loader {
+///         seen.extend(batch?.images);
+///     }
 /// }
-/// assert_ne!(seen, (0..10).collect::<Vec<u8>>());
-/// seen.sort();
-/// assert_eq!(seen, (0..10).collect::<Vec<u8>>());
+/// let (first, second) = seen.split_at_mut(10);
+/// assert_ne!(first, second);
+/// first.sort();
+/// assert_eq!(first, (0..10).collect::<Vec<u8>>());
 /// # Ok::<(), kiln_data::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a loader does nothing until `epochs` or `epoch` is called"]
+#[must_use = "a loader does nothing until it is iterated"]
 pub struct Loader {
     dataset: Dataset,
     batch_size: usize,
@@ -85,6 +89,17 @@ pub struct Loader {
     prefetch: usize,
     unreadable: Unreadable,
     mixing: Mixing,
+    passes: Passes,
+}
+
+/// The passes that were begun by iterating a loader itself. A clone of the loader counts on for itself.
+#[derive(Debug, Default)]
+struct Passes(AtomicU64);
+
+impl Clone for Passes {
+    fn clone(&self) -> Passes {
+        Passes(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 impl Loader {
@@ -98,6 +113,7 @@ impl Loader {
             prefetch: 4,
             unreadable: Unreadable::Fail,
             mixing: Mixing::default(),
+            passes: Passes::default(),
         }
     }
 
@@ -254,6 +270,27 @@ impl Loader {
     /// ```
     pub fn epoch(&self, epoch: u64) -> Batches {
         Batches::start(self, epoch, 1, 0)
+    }
+}
+
+/// The batches of the next epoch: the first pass is epoch 0, the second epoch 1. Where a run has to go on in the middle,
+/// [`Loader::epochs_from`] says from which epoch.
+impl IntoIterator for &Loader {
+    type Item = Result<Batch>;
+    type IntoIter = Batches;
+
+    fn into_iter(self) -> Batches {
+        self.epoch(self.passes.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// As of `&Loader`.
+impl IntoIterator for Loader {
+    type Item = Result<Batch>;
+    type IntoIter = Batches;
+
+    fn into_iter(self) -> Batches {
+        (&self).into_iter()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use kiln_tensor::{DType, Shape};
+use kiln_tensor::{DType, GpuError, Shape};
 
 /// The result of an operation on networks.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -162,6 +162,13 @@ pub enum Error {
         /// Every tensor that does not fit, in the model's order and then in the file's.
         problems: Vec<Problem>,
     },
+}
+
+/// So that `?` takes a device's error too.
+impl From<GpuError> for Error {
+    fn from(error: GpuError) -> Error {
+        Error::Tensor(error.into())
+    }
 }
 
 impl Error {

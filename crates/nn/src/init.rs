@@ -14,7 +14,7 @@ use crate::parameter::Parameter;
 /// ```
 /// # use kiln_tensor::Device; use kiln_nn::{Build, Init, Linear};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let init = Init::seed(42);
 /// let classifier = init.child("classifier");
 /// let first = Linear::builder(20, 10).build(&device, &classifier.child("0"))?;

@@ -2,7 +2,7 @@
 //!
 //! A [`Module`] is a plain struct with two methods: `forward` computes, `visit` names the fields. Everything else follows from
 //! that one visit: [`Module::parameters`] with their full names, the count, freezing, and the state dict that
-//! [`Module::save`] and [`Module::load`] keep in a safetensors file. Names are torchvision's.
+//! [`StateDict::save`] and [`StateDict::load`] keep in a safetensors file. Names are torchvision's.
 //!
 //! ```
 //! use kiln_autograd::Tape;
@@ -10,7 +10,7 @@
 //! use kiln_tensor::{Device, Tensor};
 //!
 //! # fn main() -> Result<(), kiln_nn::Error> {
-//! # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+//! # let device = Device::open_default()?;
 //! let model = Sequential::builder()
 //!     .layer(Linear::builder(2, 8))
 //!     .layer(ReLU)
@@ -66,6 +66,7 @@ pub use schedule::Schedule;
 #[cfg(feature = "hub")]
 pub use state::Hub;
 pub use state::{
-    LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateFile, TensorSource, save_tensors, write_atomically,
+    LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateDict, StateFile, TensorSource, save_tensors,
+    write_atomically,
 };
 pub use summary::{LayerSummary, Summary, op_flops, summary};

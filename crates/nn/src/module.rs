@@ -1,14 +1,12 @@
 //! Modules: structs that compute and name their parameters.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::collections::HashSet;
 
 use kiln_autograd::Var;
 
 use crate::buffer::{Buffer, Count, Entry};
 use crate::error::{Error, Result};
 use crate::parameter::Parameter;
-use crate::state::{self, LoadOptions, Loaded};
 
 /// Where a ReLU can be computed together with a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub enum ReluFusion {
 /// }
 ///
 /// # fn main() -> Result<()> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Residual { inner: Linear::builder(4, 4).build(&device, &Init::seed(1).child("inner"))? };
 /// assert_eq!(model.parameters().names().collect::<Vec<_>>(), ["inner.weight", "inner.bias"]);
 /// assert_eq!(model.num_parameters(), 4 * 4 + 4);
@@ -132,45 +130,6 @@ pub trait Module: Send + Sync {
     /// As [`Module::freeze`].
     fn unfreeze(&self, prefix: &str) -> Result<usize> {
         set_frozen(&self.entries(), "unfreeze", prefix, false)
-    }
-
-    /// Writes all parameters and buffers to a safetensors file, by their full names, with checksums that reading verifies. The file
-    /// appears whole or not at all: a temporary file in the same folder is written, synced and renamed. One tensor at a time is in the
-    /// processor's memory.
-    ///
-    /// # Errors
-    /// [`Error::Io`], and the device's first fault.
-    fn save(&self, path: &Path) -> Result<()> {
-        self.save_with(path, &BTreeMap::new())
-    }
-
-    /// As [`Module::save`], with text about the model: its name, its classes. The version of Kiln is added as
-    /// `kiln_version`. All of it is one JSON object under the key `kiln` of the file's metadata, so that the same weights and text
-    /// give the same bytes; [`StateFile::metadata`](crate::StateFile::metadata) reads it.
-    ///
-    /// # Errors
-    /// As [`Module::save`].
-    fn save_with(&self, path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
-        state::save(&self.entries(), path, metadata)
-    }
-
-    /// Reads all parameters and buffers from a safetensors file, or from a `.pth` or `.pt` of PyTorch. Strict: the file has the
-    /// name of each with its shape and type (any float for a float), and no other. Nothing is changed if it does not. A count may
-    /// be missing, since old files of PyTorch have none.
-    ///
-    /// # Errors
-    /// [`Error::Mismatch`] with every difference; [`Error::Checksum`] for a file that is not what Kiln wrote; [`Error::Io`],
-    /// [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and [`Error::Torch`] for one that cannot be read.
-    fn load(&self, path: &Path) -> Result<()> {
-        self.load_with(path, LoadOptions::new()).map(|_| ())
-    }
-
-    /// As [`Module::load`], as strict as the options say.
-    ///
-    /// # Errors
-    /// As [`Module::load`].
-    fn load_with(&self, path: &Path, options: LoadOptions) -> Result<Loaded> {
-        state::load(&self.entries(), path, &options)
     }
 }
 

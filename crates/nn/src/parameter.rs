@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape; use kiln_nn::Parameter;
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let weight = Parameter::new(Tensor::ones(&device, [3], DType::F32)?);
 /// let tape = Tape::train();
-/// let loss = weight.on(&tape).square()?.sum(&[], false)?;
+/// let loss = weight.on(&tape).square()?.sum(..)?;
 /// let gradients = loss.backward()?;
 /// assert_eq!(weight.gradient(&gradients).map(|dw| dw.to_vec::<f32>()).transpose()?, Some(vec![2.0; 3]));
 /// # Ok(()) }

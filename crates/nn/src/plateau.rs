@@ -14,7 +14,7 @@ use crate::optim::Optimizer;
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_nn::{Parameter, ReduceLrOnPlateau, Sgd};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// # let p = Parameter::new(Tensor::ones(&device, [1], DType::F32)?);
 /// let mut optim = Sgd::new([("p".to_string(), p)].into_iter().collect(), 0.1);
 /// let mut plateau = ReduceLrOnPlateau::new().patience(1).factor(0.5);

@@ -51,7 +51,7 @@ pub struct Summary {
 /// ```
 /// # use kiln_tensor::Device; use kiln_nn::{Conv2d, Flatten, Init, Linear, ReLU, Sequential, summary};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Sequential::builder()
 ///     .layer(Conv2d::builder(1, 4, 3).padding(1))
 ///     .layer(ReLU)

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use kiln_autograd::Tape;
-use kiln_nn::{BatchNorm1d, BatchNorm2d, Build, Conv2d, Entry, Init, Module, ReLU, Sequential};
+use kiln_nn::{BatchNorm1d, BatchNorm2d, Build, Conv2d, Entry, Init, Module, ReLU, Sequential, StateDict};
 use kiln_tensor::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -247,7 +247,7 @@ fn a_relu_behind_it_gives_the_same_bits() {
         let (a, b) = (tape().leaf(x.clone()), tape().leaf(x.clone()));
         let (y, z) = (joined.forward(&a).unwrap(), apart.forward(&b).unwrap().relu().unwrap());
         if y.tape().is_training() {
-            let (dy, dz) = (y.square().unwrap().sum(&[], false), z.square().unwrap().sum(&[], false));
+            let (dy, dz) = (y.square().unwrap().sum(..), z.square().unwrap().sum(..));
             let (dy, dz) = (dy.unwrap().backward().unwrap(), dz.unwrap().backward().unwrap());
             let of = |gradients: &kiln_autograd::Gradients, x| gradients.get(x).unwrap().to_vec::<f32>().unwrap();
             assert_eq!(of(&dy, &a), of(&dz, &b));

@@ -105,7 +105,7 @@ fn frozen_parameters_stay() {
     let mut optim = Sgd::new(model.parameters(), 0.1);
     let mut step = || {
         let x = Tape::train().constant(Tensor::ones(&device, [8, 4], DType::F32).unwrap());
-        let gradients = model.forward(&x).unwrap().square().unwrap().sum(&[], false).unwrap().backward().unwrap();
+        let gradients = model.forward(&x).unwrap().square().unwrap().sum(..).unwrap().backward().unwrap();
         optim.step(&gradients).unwrap();
         gradients
     };
@@ -160,7 +160,7 @@ fn a_shared_parameter_counts_and_moves_once() {
     let model = Tied { weight: Parameter::new(Tensor::full(&device, 2, 3.0, DType::F32).unwrap()) };
     assert_eq!((names(&model), model.num_parameters()), (vec!["first".to_string(), "second".to_string()], 2));
     let x = Tape::train().constant(Tensor::ones(&device, 2, DType::F32).unwrap());
-    let gradients = model.forward(&x).unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = model.forward(&x).unwrap().sum(..).unwrap().backward().unwrap();
     Sgd::new(model.parameters(), 0.5).step(&gradients).unwrap();
     // d(w^2)/dw = 6, so 3 - 0.5 * 6, once.
     assert_eq!(model.weight.value().to_vec::<f32>().unwrap(), [0.0, 0.0]);
@@ -240,7 +240,7 @@ impl Build for Apart {
 fn step(model: &Sequential, x: &Tensor) -> (Vec<f32>, Vec<Vec<f32>>, u64) {
     let before = x.device().launches();
     let y = model.forward(&Tape::train().constant(x.clone())).unwrap();
-    let gradients = y.sum(&[], false).unwrap().backward().unwrap();
+    let gradients = y.sum(..).unwrap().backward().unwrap();
     let launches = x.device().launches() - before;
     let parameters = model.parameters().unique();
     let values = |parameter: &Parameter| gradients.of(parameter.id()).unwrap().to_vec::<f32>().unwrap();

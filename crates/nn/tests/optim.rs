@@ -59,7 +59,7 @@ impl Problem {
                 let away = p.sub(&tape.constant(self.targets[index].clone())).unwrap().square().unwrap();
                 let bowl = away.mul(&tape.constant(self.curvatures[index].clone())).unwrap().mul_scalar(0.5).unwrap();
                 let wave = p.mul_scalar(3.0).unwrap().sin().unwrap().mul_scalar(0.1).unwrap();
-                bowl.add(&wave).unwrap().sum(&[], false).unwrap()
+                bowl.add(&wave).unwrap().sum(..).unwrap()
             })
             .collect();
         terms[0].add(&terms[1]).unwrap().backward().unwrap()
@@ -233,7 +233,7 @@ fn a_parameter_without_gradient_is_named_and_nothing_moves() {
     let bytes = recorded();
     let problem = Problem::new(&device, &SafeTensors::deserialize(&bytes).unwrap());
     let tape = Tape::train();
-    let gradients = problem.parameters[0].on(&tape).sum(&[], false).unwrap().backward().unwrap();
+    let gradients = problem.parameters[0].on(&tape).sum(..).unwrap().backward().unwrap();
     let before = problem.parameters[0].value().to_vec::<f32>().unwrap();
     let mut optim = Sgd::new(problem.named(), 0.1).momentum(0.9);
     assert_eq!(

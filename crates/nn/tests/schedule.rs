@@ -92,7 +92,7 @@ fn with_gradients(device: &Device, values: [&[f32]; 2]) -> (Parameters, Gradient
     for (name, values) in ["a", "b"].into_iter().zip(values) {
         let given = Tensor::from_slice(device, values.len(), values).unwrap();
         let parameter = Parameter::new(given.mul_scalar(0.0).unwrap());
-        losses.push(parameter.on(&tape).mul(&tape.constant(given)).unwrap().sum(&[], false).unwrap());
+        losses.push(parameter.on(&tape).mul(&tape.constant(given)).unwrap().sum(..).unwrap());
         parameters.push((name.to_string(), parameter));
     }
     let gradients = losses[0].add(&losses[1]).unwrap().backward().unwrap();
@@ -148,7 +148,7 @@ fn accumulated_batches_are_one() {
     let gradients = |rows: std::ops::Range<usize>| {
         let part = Tensor::from_slice(&device, [rows.len(), 3], &x[3 * rows.start..3 * rows.end]).unwrap();
         let y = layer.forward(&Tape::train().constant(part)).unwrap();
-        y.square().unwrap().mean(&[], false).unwrap().backward().unwrap()
+        y.square().unwrap().mean(..).unwrap().backward().unwrap()
     };
     let whole = values(&layer.parameters(), &gradients(0..8));
     let mut sums = GradientAccumulator::new();

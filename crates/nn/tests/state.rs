@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kiln_nn::{
-    Build, Error, Init, Linear, LoadOptions, Loaded, MAX_HEADER_BYTES, Module, ReLU, Sequential, StateFile,
+    Build, Error, Init, Linear, LoadOptions, Loaded, MAX_HEADER_BYTES, Module, ReLU, Sequential, StateDict, StateFile,
     TensorSource, save_tensors, write_atomically,
 };
 use kiln_tensor::{Device, Tensor};

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::{Error, Init, Linear, LoadOptions, Module, StateFile};
+use kiln_nn::{Error, Init, Linear, LoadOptions, Module, StateDict, StateFile};
 use kiln_tensor::{DType, Device};
 
 fn recorded(name: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn floats(file: &mut StateFile, name: &str) -> Vec<f64> {
 fn every_type_is_read() {
     let counted = [-5.0, -3.0, -1.0, 1.0, 3.0, 5.0];
     for form in ["zip", "legacy"] {
-        let mut file = StateFile::open(&recorded(&format!("types_{form}.pth"))).unwrap();
+        let mut file = StateFile::open(recorded(&format!("types_{form}.pth"))).unwrap();
         for (name, dtype) in [
             ("f64", DType::F32),
             ("f32", DType::F32),
@@ -61,7 +61,7 @@ fn every_type_is_read() {
 #[test]
 fn types_become_those_of_kiln_on_a_device() {
     let device = Device::open_default().unwrap();
-    let mut file = StateFile::open(&recorded("types_zip.pth")).unwrap();
+    let mut file = StateFile::open(recorded("types_zip.pth")).unwrap();
     for name in ["f64", "f32", "bf16"] {
         assert_eq!(file.tensor(name, &device).unwrap().to_vec::<f32>().unwrap(), [-5.0, -3.0, -1.0, 1.0, 3.0, 5.0]);
     }
@@ -74,7 +74,7 @@ fn types_become_those_of_kiln_on_a_device() {
 #[test]
 fn views_of_shared_storages_are_read() {
     for form in ["zip", "legacy"] {
-        let mut file = StateFile::open(&recorded(&format!("views_{form}.pth"))).unwrap();
+        let mut file = StateFile::open(recorded(&format!("views_{form}.pth"))).unwrap();
         let range =
             |from: i32, step: i32, count: i32| (0..count).map(|i| f64::from(from + i * step)).collect::<Vec<_>>();
         let transposed: Vec<f64> = (0..6).flat_map(|column| range(column, 6, 4)).collect();
@@ -98,7 +98,7 @@ fn the_state_dict_of_a_checkpoint_is_found() {
     let device = Device::open_default().unwrap();
     for name in ["checkpoint_zip.pth", "checkpoint_legacy.pth", "protocol4.pth"] {
         let layer = Linear::new(&device, &Init::seed(1), 3, 2).unwrap();
-        layer.load(&recorded(name)).unwrap();
+        layer.load(recorded(name)).unwrap();
         let values = |name| layer.parameters().get(name).unwrap().value().to_vec::<f32>().unwrap();
         assert_eq!(values("weight"), [0.0, 0.25, 0.5, 0.75, 1.0, 1.25], "{name}");
         assert_eq!(values("bias"), [-1.0, 0.0]);
@@ -110,8 +110,8 @@ fn files_are_converted_in_their_own_types() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     for name in ["types_zip.pth", "views_legacy.pth", "checkpoint_zip.pth"] {
-        StateFile::open(&recorded(name)).unwrap().save(&path).unwrap();
-        let (mut from, mut to) = (StateFile::open(&recorded(name)).unwrap(), StateFile::open(&path).unwrap());
+        StateFile::open(recorded(name)).unwrap().save(&path).unwrap();
+        let (mut from, mut to) = (StateFile::open(recorded(name)).unwrap(), StateFile::open(&path).unwrap());
         let names: Vec<String> = from.names().map(String::from).collect();
         assert_eq!(to.names().collect::<Vec<_>>(), names);
         for name in &names {

@@ -98,7 +98,7 @@ fn the_first_gradient_that_is_not_finite_is_named() {
         let x = Tensor::from_slice(&device, [2, 3], &[0.1f32, 0.2, 0.3, -0.4, 0.5, 0.6]).unwrap();
         let run = |tape: Tape| {
             let y = model.forward_as("net", &tape.constant(x.clone())).unwrap();
-            y.sum(&[], false).unwrap().backward()
+            y.sum(..).unwrap().backward()
         };
         run(Tape::train()).unwrap();
         assert_eq!(run(Tape::train().detect_anomaly()).unwrap_err().to_string(), message);

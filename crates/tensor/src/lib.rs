@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod axis;
 pub mod ceiling;
 mod contract;
 pub mod custom;
@@ -28,8 +29,9 @@ pub mod plan;
 mod shape;
 mod tensor;
 
-pub use kiln_gpu::{AdapterInfo, Device};
+pub use kiln_gpu::{AdapterInfo, Device, GpuError};
 
+pub use axis::{Axes, Axis, AxisRange, NewShape, Size, Size2};
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use ops::random::Random;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use kiln_gpu::{Allocation, Device};
 
+use crate::axis::Axis;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::shape::{Shape, Strides};
@@ -137,8 +138,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where there is no such axis.
-    pub fn dim(&self, axis: usize) -> Result<usize> {
-        self.check_axis("dim", axis).map(|()| self.shape[axis])
+    pub fn dim(&self, axis: impl Into<Axis>) -> Result<usize> {
+        self.axis("dim", axis).map(|axis| self.shape[axis])
     }
 
     /// Whether its elements lie in row-major order without gaps.
@@ -256,19 +257,6 @@ impl Tensor {
 
     pub(crate) fn raw_strides(&self) -> Strides {
         self.strides
-    }
-
-    pub(crate) fn check_axis(&self, op: &'static str, axis: usize) -> Result<()> {
-        if axis < self.rank() {
-            return Ok(());
-        }
-        if self.rank() == 0 {
-            return Err(Error::argument(op, format!("axis {axis} of a scalar; it has no axes: add one by unsqueeze")));
-        }
-        Err(Error::argument(
-            op,
-            format!("axis {axis} of a tensor of shape {}; needs an axis below {}", self.shape, self.rank()),
-        ))
     }
 
     pub(crate) fn check_device(&self, op: &'static str, other: &Tensor) -> Result<()> {

@@ -149,7 +149,7 @@ fn convolution_in_all_directions() {
             let xt = Tensor::from_slice(&device, [n, groups * c, h, w], &x).unwrap();
             let wt = Tensor::from_slice(&device, [groups * k, c, r, s], &weight).unwrap();
             let bt = Tensor::from_slice(&device, [groups * k], &bias).unwrap();
-            let yt = xt.conv2d(&wt, Some(&bt), &options).unwrap();
+            let yt = xt.conv2d(&wt, Some(&bt), options).unwrap();
             assert_eq!(yt.dims::<4>().unwrap(), [n, groups * k, oh, ow]);
             check(&format!("forward {what}"), &yt.to_vec::<f32>().unwrap(), &y, c * r * s + 1);
             let dyt = Tensor::from_slice(&device, [n, groups * k, oh, ow], &dy).unwrap();

@@ -22,7 +22,7 @@ const PADDED: Conv2dOptions = Conv2dOptions { stride: [1; 2], padding: [1; 2], d
 /// A small convolution's result, and what computed it.
 fn convolve(device: &Device) -> (Vec<f32>, Choice) {
     let (x, weight) = (random(device, &[2, 8, 9, 9]), random(device, &[4, 8, 3, 3]));
-    let (y, mut choices) = plan::watch(device, || x.conv2d(&weight, None, &PADDED));
+    let (y, mut choices) = plan::watch(device, || x.conv2d(&weight, None, PADDED));
     assert_eq!(choices.len(), 1);
     (y.unwrap().to_vec::<f32>().unwrap(), choices.remove(0))
 }
@@ -75,7 +75,7 @@ fn narrow_images_cost_a_processor_more() {
     let weight = random(&device, &[256, 256, 3, 3]);
     let by_rule = |width: usize| {
         let x = random(&device, &[8, 256, 8 / width, width]);
-        plan::watch(&device, || x.conv2d(&weight, None, &PADDED)).1.remove(0).algorithm
+        plan::watch(&device, || x.conv2d(&weight, None, PADDED)).1.remove(0).algorithm
     };
     assert_eq!(by_rule(4), Algorithm::Direct);
     assert_eq!(by_rule(2), Algorithm::Winograd2);
@@ -141,7 +141,7 @@ fn every_product_of_a_convolution_is_a_problem_of_its_own() {
     let options = Conv2dOptions { groups: 6, ..PADDED };
     let (done, choices) = plan::watch(&device, || {
         for _ in 0..2 {
-            let y = x.conv2d(&weight, None, &options)?;
+            let y = x.conv2d(&weight, None, options)?;
             conv2d_input_grad(&y, &weight, x.shape(), &options)?;
             conv2d_weight_grad(&x, &y, weight.shape(), &options)?;
         }

@@ -162,7 +162,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::Nn`] with [`kiln_nn::Error::Io`], where the old file is as it was; the device's first fault.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let bytes = serde_json::to_vec(&self.saved)
             .map_err(|error| Error::argument("Checkpoint", format!("it cannot be written as JSON: {error}")))?;
         let state = TensorSource::from_slice(&[bytes.len()], &bytes)?;
@@ -175,7 +175,8 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Nn`] for a file that is missing, no safetensors file or does not match its checksums; [`Error::Damaged`] for one that is
     /// no checkpoint; the device's.
-    pub fn open(path: &Path, device: &Device) -> Result<Checkpoint> {
+    pub fn open(path: impl AsRef<Path>, device: &Device) -> Result<Checkpoint> {
+        let path = path.as_ref();
         let name = path.display().to_string();
         let bad = |message: String| Error::Damaged { file: name.clone(), message, weights: Vec::new() };
         let mut file = StateFile::open(path)?;

@@ -3,6 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
+use kiln_tensor::GpuError;
+
+/// So that `?` takes a device's error too.
+impl From<GpuError> for Error {
+    fn from(error: GpuError) -> Error {
+        Error::Tensor(error.into())
+    }
+}
+
 /// The result of training.
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_nn::{Module, StateFile};
+use kiln_nn::{Module, StateDict, StateFile};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -61,9 +61,9 @@ impl Folder {
     pub(crate) fn write_weights(&self, model: &dyn Module, trainer: &Trainer, epoch: u64, best: bool) -> Result<()> {
         let mut metadata = trainer.metadata.clone();
         metadata.insert(EPOCH_KEY.to_string(), epoch.to_string());
-        model.save_with(&self.lock.folder().join(WEIGHTS_FILE), &metadata)?;
+        model.save_with(self.lock.folder().join(WEIGHTS_FILE), &metadata)?;
         if best {
-            model.save_with(&self.lock.folder().join(BEST_FILE), &metadata)?;
+            model.save_with(self.lock.folder().join(BEST_FILE), &metadata)?;
         }
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Folder {
     }
 
     pub(crate) fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<()> {
-        checkpoint.save(&self.lock.folder().join(CHECKPOINT_FILE))
+        checkpoint.save(self.lock.folder().join(CHECKPOINT_FILE))
     }
 }
 

@@ -116,7 +116,7 @@ impl Reporter {
             adapter: &self.adapter,
             skipped: run.skipped,
         };
-        let write = |file: &str, bytes: &[u8]| write_atomically(&self.folder.join(file), bytes);
+        let write = |file: &str, bytes: &[u8]| write_atomically(self.folder.join(file), bytes);
         write(REPORT_FILE, report.html()?.as_bytes())?;
         Ok(write(CURVES_FILE, curves_svg(run.history, &self.steps)?.as_bytes())?)
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use kiln_data::{Dataset, FashionMnist, Image, Source, Splits};
 use kiln_nn::{
     Adam, AdamW, BatchNorm1d, Dropout, Ema, Flatten, Init, Linear, Module, Optimizer, ReLU, ReduceLrOnPlateau,
-    Schedule, Sequential, StateFile,
+    Schedule, Sequential, StateDict, StateFile,
 };
 use kiln_tensor::Device;
 use kiln_train::{
@@ -124,7 +124,7 @@ fn a_run_goes_on_to_the_bit_from_any_step() {
         let out = folder.path().join(format!("stopped-{stop}"));
         let stopped = train(&trainer(3, &out), &device, &mut StopBefore(stop)).unwrap();
         assert_eq!((stopped.steps, stopped.stopped), (stop, Stopped::Hook));
-        assert_eq!(Checkpoint::open(&out.join(CHECKPOINT_FILE), &device).unwrap().step(), stop);
+        assert_eq!(Checkpoint::open(out.join(CHECKPOINT_FILE), &device).unwrap().step(), stop);
         // As a process that was killed behind the epoch's line leaves it.
         fs::write(out.join(METRICS_FILE), "a line that the checkpoint does not know\n").unwrap();
         fs::write(out.join(".kiln-killed.tmp"), "half a checkpoint").unwrap();
@@ -188,7 +188,7 @@ fn an_evaluation_that_fails_loses_no_step() {
     for (epoch, reads) in [(1, 20), (2, failing.test.len() + 20)] {
         UNTIL_FAILURE.store(reads, Ordering::Relaxed);
         assert!(run(&trainer(2, &out).resume(true)).unwrap_err().to_string().ends_with(": not now"));
-        assert_eq!(Checkpoint::open(&out.join(CHECKPOINT_FILE), &device).unwrap().step(), epoch * STEPS_PER_EPOCH);
+        assert_eq!(Checkpoint::open(out.join(CHECKPOINT_FILE), &device).unwrap().step(), epoch * STEPS_PER_EPOCH);
         assert_eq!(lines(&out).len() as u64, epoch - 1);
     }
     UNTIL_FAILURE.store(usize::MAX, Ordering::Relaxed);
@@ -213,7 +213,7 @@ fn without_a_checkpoint_a_run_starts_and_without_resume_it_starts_anew() {
     assert!(folder.path().join(WEIGHTS_FILE).exists() && folder.path().join(BEST_FILE).exists());
     train(&trainer(1, folder.path()), &device, &mut (StopBefore(0), &mut done)).unwrap();
     assert_eq!(done.0, [0, 3, 0]);
-    assert_eq!(Checkpoint::open(&folder.path().join(CHECKPOINT_FILE), &device).unwrap().step(), 0);
+    assert_eq!(Checkpoint::open(folder.path().join(CHECKPOINT_FILE), &device).unwrap().step(), 0);
     assert!(!folder.path().join(WEIGHTS_FILE).exists() && !folder.path().join(BEST_FILE).exists());
     assert_eq!(lines(folder.path()).len(), 0);
 }

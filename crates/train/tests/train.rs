@@ -5,7 +5,7 @@ use std::fs;
 
 use kiln_autograd::Var;
 use kiln_data::{Adjust, Classes, ColorJitter, Dataset, Image, Mix, Part, Source, Splits, Transforms, Unreadable};
-use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateFile, Visitor};
+use kiln_nn::{Flatten, Init, Linear, Module, Result, Schedule, Sgd, StateDict, StateFile, Visitor};
 use kiln_tensor::{Device, Tensor};
 use kiln_train::{
     BEST_FILE, EpochEnd, EpochMetrics, Error, Feed, Flow, FolderLock, Hook, Length, METRICS_FILE, ModelCard, Normalize,

@@ -1,5 +1,7 @@
 //! AlexNet: as torchvision has it, as the paper of 2012 has it, and a form for images of 32x32 pixels.
 
+use std::borrow::Borrow;
+
 use kiln_nn::{Init, Initializer, LocalResponseNorm, Result};
 use kiln_tensor::Device;
 
@@ -21,7 +23,7 @@ use crate::model::{check_counts, check_dropout};
 /// use kiln_nn::{Init, Module};
 /// use kiln_vision::AlexNet;
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = AlexNet::builder_32(10).in_channels(1).dropout(0.2).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::zeros(&device, [2, 1, 32, 32], DType::F32)?);
 /// assert_eq!(model.forward(&x)?.dims::<2>()?, [2, 10]);
@@ -70,24 +72,24 @@ impl AlexNet {
 ///
 /// # Errors
 /// As [`AlexNetBuilder::build`].
-pub fn alexnet(device: &Device, init: Init, classes: usize) -> Result<AlexNet> {
-    AlexNet::builder(classes).build(device, &init)
+pub fn alexnet(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<AlexNet> {
+    AlexNet::builder(classes).build(device, init.borrow())
 }
 
 /// Builds the paper's form of [`AlexNet`], for images of 3 channels and 224x224 pixels: [`AlexNet::builder_2012`].
 ///
 /// # Errors
 /// As [`AlexNetBuilder::build`].
-pub fn alexnet_2012(device: &Device, init: Init, classes: usize) -> Result<AlexNet> {
-    AlexNet::builder_2012(classes).build(device, &init)
+pub fn alexnet_2012(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<AlexNet> {
+    AlexNet::builder_2012(classes).build(device, init.borrow())
 }
 
 /// Builds [`AlexNet`] for images of 3 channels and 32x32 pixels, with PyTorch's first values.
 ///
 /// # Errors
 /// As [`AlexNetBuilder::build`].
-pub fn alexnet_32(device: &Device, init: Init, classes: usize) -> Result<AlexNet> {
-    AlexNet::builder_32(classes).build(device, &init)
+pub fn alexnet_32(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<AlexNet> {
+    AlexNet::builder_32(classes).build(device, init.borrow())
 }
 
 #[derive(Debug, Clone, Copy)]

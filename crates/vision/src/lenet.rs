@@ -1,5 +1,7 @@
 //! LeNet-5.
 
+use std::borrow::Borrow;
+
 use kiln_nn::{Init, Result};
 use kiln_tensor::Device;
 
@@ -35,8 +37,8 @@ impl LeNet5 {
 ///
 /// # Errors
 /// As [`LeNet5Builder::build`].
-pub fn lenet5(device: &Device, init: Init, classes: usize) -> Result<LeNet5> {
-    LeNet5::builder(classes).build(device, &init)
+pub fn lenet5(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<LeNet5> {
+    LeNet5::builder(classes).build(device, init.borrow())
 }
 
 /// Describes a [`LeNet5`].

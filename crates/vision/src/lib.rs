@@ -8,7 +8,7 @@
 //! use kiln_tensor::{DType, Device, Tensor};
 //!
 //! # fn main() -> Result<(), kiln_nn::Error> {
-//! # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+//! # let device = Device::open_default()?;
 //! let model = kiln_vision::lenet5(&device, Init::seed(42), 10)?;
 //! let images = Tape::eval().constant(Tensor::zeros(&device, [4, 1, 28, 28], DType::F32)?);
 //! assert_eq!(model.forward(&images)?.dims::<2>()?, [4, 10]);

@@ -1,5 +1,7 @@
 //! A fully connected network.
 
+use std::borrow::Borrow;
+
 use kiln_nn::{Init, Result};
 use kiln_tensor::Device;
 
@@ -14,7 +16,7 @@ use crate::model::{check_counts, check_dropout};
 /// use kiln_nn::{Init, Module};
 /// use kiln_vision::Mlp;
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Mlp::builder(28 * 28, 10).hidden(&[100]).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::zeros(&device, [2, 1, 28, 28], DType::F32)?);
 /// assert_eq!(model.forward(&x)?.dims::<2>()?, [2, 10]);
@@ -37,8 +39,8 @@ impl Mlp {
 ///
 /// # Errors
 /// As [`MlpBuilder::build`].
-pub fn mlp(device: &Device, init: Init, classes: usize) -> Result<Mlp> {
-    Mlp::builder(28 * 28, classes).build(device, &init)
+pub fn mlp(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<Mlp> {
+    Mlp::builder(28 * 28, classes).build(device, init.borrow())
 }
 
 /// Describes an [`Mlp`].

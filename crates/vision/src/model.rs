@@ -1,5 +1,7 @@
 //! The models by name.
 
+use std::borrow::Borrow;
+
 use kiln_nn::{Dropout, Error, Init, Module, Result};
 use kiln_tensor::Device;
 
@@ -228,7 +230,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::build_with`].
-    pub fn build(&self, device: &Device, init: Init, classes: usize) -> Result<Box<dyn Module>> {
+    pub fn build(&self, device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<Box<dyn Module>> {
         self.build_with(device, init, &ModelOptions::new(classes))
     }
 
@@ -236,8 +238,13 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Argument`] for options that fit no network or that the model does not have, and the device's errors.
-    pub fn build_with(&self, device: &Device, init: Init, options: &ModelOptions) -> Result<Box<dyn Module>> {
-        Ok(Box::new((self.describe)(options)?.build(device, &init)?))
+    pub fn build_with(
+        &self,
+        device: &Device,
+        init: impl Borrow<Init>,
+        options: &ModelOptions,
+    ) -> Result<Box<dyn Module>> {
+        Ok(Box::new((self.describe)(options)?.build(device, init.borrow())?))
     }
 
     /// Its parameters, and the operations for an image of this height and width, without building it.

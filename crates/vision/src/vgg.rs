@@ -1,5 +1,7 @@
 //! VGG with 11, 13, 16 and 19 layers, with and without batch norm, and forms for images of 32x32 pixels.
 
+use std::borrow::Borrow;
+
 use kiln_nn::{Fan, Init, Initializer, Nonlinearity, Result};
 use kiln_tensor::Device;
 
@@ -31,7 +33,7 @@ use crate::model::{check_counts, check_dropout};
 /// use kiln_nn::{Init, Module};
 /// use kiln_vision::Vgg;
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Vgg::builder_11_32(10).batch_norm(true).dropout(0.2).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::zeros(&device, [2, 3, 32, 48], DType::F32)?);
 /// assert_eq!(model.forward(&x)?.dims::<2>()?, [2, 10]);
@@ -104,8 +106,8 @@ macro_rules! builds {
             ///
             /// # Errors
             /// As [`VggBuilder::build`].
-            pub fn $name(device: &Device, init: Init, classes: usize) -> Result<Vgg> {
-                Vgg::$builder(classes).batch_norm($batch_norm).build(device, &init)
+            pub fn $name(device: &Device, init: impl Borrow<Init>, classes: usize) -> Result<Vgg> {
+                Vgg::$builder(classes).batch_norm($batch_norm).build(device, init.borrow())
             }
         )*
     };

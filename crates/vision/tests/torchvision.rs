@@ -133,7 +133,7 @@ fn vgg_starts_as_torchvisions() {
     let value = |name: &str| model.parameters().get(name).unwrap().value();
     assert_eq!(value("features.0.bias").to_vec::<f32>().unwrap(), [0.0; 64]);
     for (name, std) in [("features.3.weight", (2.0f64 / 1152.0).sqrt()), ("classifier.3.weight", 0.01)] {
-        let mean = value(name).square().unwrap().mean(&[], false).unwrap().item::<f32>().unwrap();
+        let mean = value(name).square().unwrap().mean(..).unwrap().item::<f32>().unwrap();
         assert!((f64::from(mean).sqrt() / std - 1.0).abs() < 0.02, "{name}: {mean}");
     }
 }
@@ -168,8 +168,7 @@ fn alexnet_of_2012_is_the_papers() {
     let shapes = ["features.4.weight", "features.8.weight", "features.10.weight", "features.12.weight"];
     let shapes = shapes.map(|name| value(name).shape()[1]);
     assert_eq!(shapes, [48, 256, 192, 192]);
-    let deviation =
-        value("features.0.weight").square().unwrap().mean(&[], false).unwrap().item::<f32>().unwrap().sqrt();
+    let deviation = value("features.0.weight").square().unwrap().mean(..).unwrap().item::<f32>().unwrap().sqrt();
     assert!((deviation / 0.01 - 1.0).abs() < 0.02, "{deviation}");
 
     // 55x55 behind the first convolution, and features of 6x6, by images of both sizes that the paper is read with.

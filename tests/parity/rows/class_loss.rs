@@ -268,7 +268,7 @@ fn stats() -> Row {
             format!("{shape:?} {layout:?} {targets} {s:?}"),
             inputs(&shape, layout, targets, F32),
             // Their sum by row: the logarithm of the sum of exponentials, and the coefficients.
-            move |t| class_loss(&t[0], &t[1], &s.options(t))?.stats.sum(&[0], false),
+            move |t| class_loss(&t[0], &t[1], &s.options(t))?.stats.sum(0),
             move |x| {
                 let rows = rows_of(x, s);
                 let classes = x[0].shape[1];

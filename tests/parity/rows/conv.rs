@@ -144,7 +144,7 @@ fn joined(op: impl Fn(&[Array]) -> Array, x: &[Array], terms: usize) -> Expected
 }
 
 fn forward_case(label: String, inputs: Vec<Input>, conv: Conv2d) -> Case {
-    let (tensors, vars) = both!(x => x[0].conv2d(&x[1], x.get(2), &options(conv)));
+    let (tensors, vars) = both!(x => x[0].conv2d(&x[1], x.get(2), options(conv)));
     let reference = move |x: &[Array]| {
         let terms = x[1].shape[1..].iter().product::<usize>() + 1;
         joined(|x| conv::conv2d(&x[0], &x[1], x.get(2), conv), x, terms)
@@ -173,7 +173,7 @@ fn forward() -> Row {
         cases.push(case.recorded(recorded.get(name, "y")));
     }
     let call = |d: &kiln_tensor::Device, x: &[usize], w: &[usize], conv: Conv2d| {
-        zeros(d, x, F32)?.conv2d(&zeros(d, w, F32)?, None, &options(conv))
+        zeros(d, x, F32)?.conv2d(&zeros(d, w, F32)?, None, options(conv))
     };
     let plain = Conv2d::default();
     let wrong = Wrongs::Calls(vec![
@@ -204,20 +204,20 @@ fn forward() -> Row {
             "conv2d: bias has shape [5], weight [6, 3, 5, 5]; needs a bias of [6], one value per output channel",
             |d| {
                 let (x, w, bias) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], F32)?, zeros(d, &[5], F32)?);
-                x.conv2d(&w, Some(&bias), &Conv2dOptions::default())
+                x.conv2d(&w, Some(&bias), Conv2dOptions::default())
             },
         ),
         wrong("conv2d: input is i32; needs f32, f16: convert it by to_dtype", |d| {
             let (x, w) = (zeros(d, &[1, 3, 8, 8], I32)?, zeros(d, &[6, 3, 5, 5], I32)?);
-            x.conv2d(&w, None, &Conv2dOptions::default())
+            x.conv2d(&w, None, Conv2dOptions::default())
         }),
         wrong("conv2d: input is f32, weight is i32; needs one type: convert one by to_dtype", |d| {
             let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(d, &[6, 3, 5, 5], I32)?);
-            x.conv2d(&w, None, &Conv2dOptions::default())
+            x.conv2d(&w, None, Conv2dOptions::default())
         }),
         wrong("conv2d: tensors on two devices; read one and write it to the other device", |d| {
             let (x, w) = (zeros(d, &[1, 3, 8, 8], F32)?, zeros(&devices().minimal, &[6, 3, 5, 5], F32)?);
-            x.conv2d(&w, None, &Conv2dOptions::default())
+            x.conv2d(&w, None, Conv2dOptions::default())
         }),
     ]);
     Row { name: "conv2d", class: Class::Dot, gradient: LINEAR, cases, wrong }
@@ -254,7 +254,7 @@ fn forward_relu() -> Row {
                 rectified(joined(|x| conv::conv2d(&x[0], &x[1], x.get(2), conv), x, terms))
             },
         );
-        let case = case.differentiable(move |x| x[0].conv2d_relu(&x[1], Some(&x[2]), &options(conv)));
+        let case = case.differentiable(move |x| x[0].conv2d_relu(&x[1], Some(&x[2]), options(conv)));
         let mut case = problem.finish(case, dtype);
         if dtype == F16 {
             case.differentiable = None;
@@ -366,7 +366,7 @@ fn weight_bias_grad() -> Row {
             inputs,
             move |x: &[Tensor]| {
                 let (dw, db) = conv2d_weight_bias_grad(&x[0], &x[1], &shape, &options(conv))?;
-                Tensor::cat(&[&dw.flatten(0, 3)?, &db], 0)
+                Tensor::cat(&[&dw.flatten(..)?, &db], 0)
             },
             move |x| {
                 let terms = x[1].shape[0] * x[1].shape[2] * x[1].shape[3];
@@ -478,7 +478,7 @@ fn grads() -> Row {
                 inputs.clone(),
                 move |x: &[Tensor]| {
                     let (_, dw, db) = conv2d_grads(&x[0], &x[1], &x[2], &kept(x, keep)?, true, false, &options(conv))?;
-                    Tensor::cat(&[&dw.flatten(0, 3)?, &db.unwrap()], 0)
+                    Tensor::cat(&[&dw.flatten(..)?, &db.unwrap()], 0)
                 },
                 move |x| {
                     let terms = x[2].shape[0] * x[2].shape[2] * x[2].shape[3];

@@ -45,7 +45,7 @@ fn reference(x: &[Array], options: Options) -> Array {
 }
 
 fn case(label: String, inputs: Vec<Input>, options: Options) -> Case {
-    let (tensors, vars) = both!(x => x[0].conv_transpose2d(&x[1], x.get(2), &options.of()));
+    let (tensors, vars) = both!(x => x[0].conv_transpose2d(&x[1], x.get(2), options.of()));
     let expected = move |x: &[Array]| {
         let terms = x[1].shape[0] / options.conv.groups * x[1].shape[2] * x[1].shape[3] + 1;
         let magnitude = reference(&x.iter().map(Array::abs).collect::<Vec<_>>(), options);
@@ -107,7 +107,7 @@ pub fn rows() -> Vec<Row> {
         cases.push(case(format!("recorded {name}"), inputs, options).recorded(recorded.get(name, "y")));
     }
     let call = |d: &Device, x: &[usize], w: &[usize], options: Options| {
-        zeros(d, x, F32)?.conv_transpose2d(&zeros(d, w, F32)?, None, &options.of())
+        zeros(d, x, F32)?.conv_transpose2d(&zeros(d, w, F32)?, None, options.of())
     };
     let wrong = Wrongs::Calls(vec![
         wrong(
@@ -135,11 +135,11 @@ pub fn rows() -> Vec<Row> {
             "conv_transpose2d: bias has shape [3], weight [3, 2, 3, 3]; needs a bias of [2], one value per output channel",
             move |d| {
                 let (x, w, bias) = (zeros(d, &[1, 3, 4, 4], F32)?, zeros(d, &[3, 2, 3, 3], F32)?, zeros(d, &[3], F32)?);
-                x.conv_transpose2d(&w, Some(&bias), &plain.of())
+                x.conv_transpose2d(&w, Some(&bias), plain.of())
             },
         ),
         wrong("conv_transpose2d: input is f32, weight is i32; needs one type: convert one by to_dtype", move |d| {
-            zeros(d, &[1, 3, 4, 4], F32)?.conv_transpose2d(&zeros(d, &[3, 2, 3, 3], I32)?, None, &plain.of())
+            zeros(d, &[1, 3, 4, 4], F32)?.conv_transpose2d(&zeros(d, &[3, 2, 3, 3], I32)?, None, plain.of())
         }),
     ]);
     vec![Row { name: "conv_transpose2d", class: Class::Dot, gradient: LINEAR, cases, wrong }]

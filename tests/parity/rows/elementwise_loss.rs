@@ -372,8 +372,8 @@ fn slopes_of_constants(
     }
     let again = match reduction {
         Reduction::None => losses,
-        Reduction::Mean => losses.mean(&[], false)?,
-        Reduction::Sum => losses.sum(&[], false)?,
+        Reduction::Mean => losses.mean(..)?,
+        Reduction::Sum => losses.sum(..)?,
     };
     y.add(&again.sub(&again.detach())?)
 }

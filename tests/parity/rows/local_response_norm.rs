@@ -85,8 +85,8 @@ fn expected(x: &Array, o: LocalResponseNormOptions) -> Expected {
 
 fn forward() -> Row {
     let case = |label: String, x: Input, o: LocalResponseNormOptions| {
-        Case::new(label, vec![x], move |x| x[0].local_response_norm(&o), move |x| expected(&x[0], o))
-            .differentiable(move |x| x[0].local_response_norm(&o))
+        Case::new(label, vec![x], move |x| x[0].local_response_norm(o), move |x| expected(&x[0], o))
+            .differentiable(move |x| x[0].local_response_norm(o))
     };
     let mut cases = Vec::new();
     for (i, (shape, layout)) in shapes().into_iter().enumerate() {
@@ -108,7 +108,7 @@ fn forward() -> Row {
         made.differentiable = None;
         cases.push(made.recorded(recorded.get(name, "y")));
     }
-    let wrong = Wrongs::Calls(wrongs("local_response_norm", Tensor::local_response_norm));
+    let wrong = Wrongs::Calls(wrongs("local_response_norm", |x, options| x.local_response_norm(options)));
     Row { name: "local_response_norm", class: Class::Sum, gradient: REDUCTION, cases, wrong }
 }
 

@@ -350,7 +350,7 @@ fn linear_weight_bias_grad() -> Row {
                 vec![of(inputs), of(outputs)],
                 |x: &[Tensor]| {
                     let (dw, db) = matmul::linear_weight_bias_grad(&x[0], &x[1])?;
-                    Tensor::cat(&[&dw.flatten(0, 1)?, &db], 0)
+                    Tensor::cat(&[&dw.flatten(..)?, &db], 0)
                 },
                 move |x| {
                     let both = |x: &[Array]| {

@@ -118,7 +118,7 @@ fn each_recorded(kind: &str, mut add: impl FnMut(&Recorded, &str, Pool2d)) {
 
 fn max_pool2d() -> Row {
     let case = |label: String, x: Input, pool: Pool2d| {
-        let (tensors, vars) = both!(x => x[0].max_pool2d(&max_options(pool)));
+        let (tensors, vars) = both!(x => x[0].max_pool2d(max_options(pool)));
         let case = Case::new(label, vec![x], tensors, move |x| Expected::new(reference::max_pool2d(&x[0], pool)));
         case.differentiable(vars)
     };
@@ -265,7 +265,7 @@ fn max_pool2d_relu() -> Row {
     for problem in problems(true).into_iter().filter(|problem| problem.0.iter().product::<usize>() != 1) {
         let (x, pool) = (input(&problem.0, Domain::Distinct).layout(problem.1), problem.2);
         let made = case(format!("distinct {}", label(&problem, F32)), x, pool);
-        cases.push(made.differentiable(move |x| x[0].max_pool2d_relu(&max_options(pool))));
+        cases.push(made.differentiable(move |x| x[0].max_pool2d_relu(max_options(pool))));
     }
     // Through either kernel: NaN is not made 0.
     let (nan, inf) = (f64::NAN, f64::INFINITY);
@@ -329,7 +329,7 @@ fn max_pool2d_relu_grad() -> Row {
 
 fn avg_pool2d() -> Row {
     let case = |label: String, x: Input, pool: Pool2d, include: bool| {
-        let (tensors, vars) = both!(x => x[0].avg_pool2d(&avg_options(pool, include)));
+        let (tensors, vars) = both!(x => x[0].avg_pool2d(avg_options(pool, include)));
         let reference = move |x: &[Array]| {
             let of = |x: &Array| reference::avg_pool2d(x, pool, include);
             Expected::joined(of(&x[0]), of(&x[0].abs()), pool.kernel[0] * pool.kernel[1])
@@ -355,13 +355,13 @@ fn avg_pool2d() -> Row {
     let plain = AvgPool2dOptions::new([2, 2]);
     let wrong = Wrongs::Calls(vec![
         wrong("avg_pool2d: input has shape [2, 5]; needs [batch, channels, height, width]", move |d| {
-            zeros(d, &[2, 5], F32)?.avg_pool2d(&plain)
+            zeros(d, &[2, 5], F32)?.avg_pool2d(plain)
         }),
         wrong("avg_pool2d: padding [0, 2] with kernel_size [2, 2]; needs at most half of the window", move |d| {
-            zeros(d, &[1, 2, 5, 5], F32)?.avg_pool2d(&AvgPool2dOptions { padding: [0, 2], ..plain })
+            zeros(d, &[1, 2, 5, 5], F32)?.avg_pool2d(AvgPool2dOptions { padding: [0, 2], ..plain })
         }),
         wrong("avg_pool2d: input is i32; needs f32, f16: convert it by to_dtype", move |d| {
-            zeros(d, &[1, 2, 5, 5], I32)?.avg_pool2d(&plain)
+            zeros(d, &[1, 2, 5, 5], I32)?.avg_pool2d(plain)
         }),
     ]);
     Row { name: "avg_pool2d", class: Class::Sum, gradient: LINEAR, cases, wrong }

@@ -26,14 +26,18 @@ struct Reduction {
 }
 
 macro_rules! reduction {
-    (@var none $name:ident) => { None };
-    (@var differentiable $name:ident) => { Some(Var::$name) };
-    ($kind:ident $name:ident, $class:ident, $domain:expr) => {
+    (@var none $name:ident $keepdim:ident) => {
+        None
+    };
+    (@var differentiable $name:ident $keepdim:ident) => {
+        Some(|x, axes, keepdim| if keepdim { x.$keepdim(axes) } else { x.$name(axes) })
+    };
+    ($kind:ident $name:ident $keepdim:ident, $class:ident, $domain:expr) => {
         Reduction {
             name: stringify!($name),
             class: Class::$class,
-            tensor: Tensor::$name,
-            var: reduction!(@var $kind $name),
+            tensor: |x, axes, keepdim| if keepdim { x.$keepdim(axes) } else { x.$name(axes) },
+            var: reduction!(@var $kind $name $keepdim),
             reference: reference::$name,
             domain: $domain,
         }
@@ -43,12 +47,12 @@ macro_rules! reduction {
 pub fn rows() -> Vec<Row> {
     use Domain::{Distinct, Within};
     vec![
-        row(reduction!(differentiable sum, Sum, Within(-3.0, 5.0))),
-        row(reduction!(differentiable mean, Sum, Within(-3.0, 5.0))),
-        row(reduction!(differentiable max, Exact, Distinct)),
-        row(reduction!(differentiable min, Exact, Distinct)),
-        row(reduction!(none argmax, Exact, Distinct)),
-        row(reduction!(none argmin, Exact, Distinct)),
+        row(reduction!(differentiable sum sum_keepdim, Sum, Within(-3.0, 5.0))),
+        row(reduction!(differentiable mean mean_keepdim, Sum, Within(-3.0, 5.0))),
+        row(reduction!(differentiable max max_keepdim, Exact, Distinct)),
+        row(reduction!(differentiable min min_keepdim, Exact, Distinct)),
+        row(reduction!(none argmax argmax_keepdim, Exact, Distinct)),
+        row(reduction!(none argmin argmin_keepdim, Exact, Distinct)),
     ]
 }
 

@@ -107,14 +107,14 @@ fn flatten() -> Row {
     row(
         "flatten",
         args,
-        view!(|x, (start, end)| x.flatten(start, end)),
+        view!(|x, (start, end)| x.flatten(start..=end)),
         |x, (s, e)| movement::flatten(x, s, e),
         vec![
             wrong("flatten: axis 2 of a tensor of shape [2, 3]; needs an axis below 2", |d| {
-                zeros(d, &[2, 3])?.flatten(0, 2)
+                zeros(d, &[2, 3])?.flatten(0..=2)
             }),
             wrong("flatten: start 1 is after end 0; pass the first axis and then the last", |d| {
-                zeros(d, &[2, 3])?.flatten(1, 0)
+                zeros(d, &[2, 3])?.flatten((1, 0))
             }),
         ],
     )
@@ -139,10 +139,10 @@ fn permute() -> Row {
         movement::permute,
         vec![
             wrong("permute: axes [0, 0] for a tensor of shape [2, 3]; needs each of 0..2 once", |d| {
-                zeros(d, &[2, 3])?.permute(&[0, 0])
+                zeros(d, &[2, 3])?.permute([0, 0])
             }),
             wrong("permute: axes [0] for a tensor of shape [2, 3]; needs each of 0..2 once", |d| {
-                zeros(d, &[2, 3])?.permute(&[0])
+                zeros(d, &[2, 3])?.permute([0])
             }),
         ],
     )

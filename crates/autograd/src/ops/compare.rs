@@ -1,6 +1,6 @@
 //! Comparisons and places of extremes. What they give is no number to differentiate, so it is a plain [`Tensor`].
 
-use kiln_tensor::Tensor;
+use kiln_tensor::{Axes, Tensor};
 
 use crate::error::Result;
 use crate::var::Var;
@@ -41,15 +41,31 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::argmax`].
-    pub fn argmax(&self, dims: &[usize], keepdim: bool) -> Result<Tensor> {
-        Ok(self.tensor().argmax(dims, keepdim)?)
+    pub fn argmax(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+        Ok(self.tensor().argmax(dims)?)
+    }
+
+    /// As [`Var::argmax`], and the axes stay, with size 1.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmax`].
+    pub fn argmax_keepdim(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+        Ok(self.tensor().argmax_keepdim(dims)?)
     }
 
     /// Where the smallest is: [`Tensor::argmin`].
     ///
     /// # Errors
     /// As [`Tensor::argmin`].
-    pub fn argmin(&self, dims: &[usize], keepdim: bool) -> Result<Tensor> {
-        Ok(self.tensor().argmin(dims, keepdim)?)
+    pub fn argmin(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+        Ok(self.tensor().argmin(dims)?)
+    }
+
+    /// As [`Var::argmin`], and the axes stay, with size 1.
+    ///
+    /// # Errors
+    /// As [`Tensor::argmin`].
+    pub fn argmin_keepdim(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+        Ok(self.tensor().argmin_keepdim(dims)?)
     }
 }

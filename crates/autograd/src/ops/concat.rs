@@ -1,6 +1,6 @@
 //! Joining and padding.
 
-use kiln_tensor::Tensor;
+use kiln_tensor::{Axis, Tensor};
 
 use crate::error::{Error, Result};
 use crate::tape::Gradient;
@@ -11,10 +11,12 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::cat`]; [`Error::TwoTapes`].
-    pub fn cat(vars: &[&Var], dim: usize) -> Result<Var> {
+    pub fn cat(vars: &[&Var], dim: impl Into<Axis>) -> Result<Var> {
+        let first = first("cat", vars)?;
+        let dim = dim.into().of("cat", first.shape())?;
         let y = Tensor::cat(&tensors(vars), dim)?;
         let sizes = vars.iter().map(|var| var.dim(dim)).collect::<Result<Vec<usize>>>()?;
-        first("cat", vars)?.tape().record("cat", vars, y, move |dy, wants| {
+        first.tape().record("cat", vars, y, move |dy, wants| {
             let mut start = 0;
             let part = |(&size, &wanted): (&usize, &bool)| {
                 let from = start;
@@ -29,7 +31,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::stack`]; [`Error::TwoTapes`].
-    pub fn stack(vars: &[&Var], dim: usize) -> Result<Var> {
+    pub fn stack(vars: &[&Var], dim: impl Into<Axis>) -> Result<Var> {
+        let dim = dim.into();
         let y = Tensor::stack(&tensors(vars), dim)?;
         first("stack", vars)?.tape().record("stack", vars, y, move |dy, wants| {
             let part = |(index, &wanted): (usize, &bool)| {

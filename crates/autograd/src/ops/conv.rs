@@ -25,17 +25,17 @@ impl Var {
     /// let tape = Tape::train();
     /// let images = tape.constant(Tensor::ones(&device, [2, 3, 8, 8], DType::F32)?);
     /// let weight = tape.leaf(Tensor::ones(&device, [4, 3, 3, 3], DType::F32)?);
-    /// let y = images.conv2d(&weight, None, &Conv2dOptions { padding: [1, 1], ..Default::default() })?;
+    /// let y = images.conv2d(&weight, None, Conv2dOptions::new().padding(1))?;
     /// assert_eq!(y.dims::<4>()?, [2, 4, 8, 8]);
-    /// let gradients = y.sum(&[], false)?.backward()?;
+    /// let gradients = y.sum(..)?.backward()?;
     /// assert_eq!(gradients.get(&weight).map(|dw| dw.shape().to_vec()), Some(vec![4, 3, 3, 3]));
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// As [`Tensor::conv2d`](kiln_tensor::Tensor::conv2d); [`Error::TwoTapes`](crate::Error::TwoTapes).
-    pub fn conv2d(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
-        self.convolve("conv2d", weight, bias, false, options)
+    pub fn conv2d(&self, weight: &Var, bias: Option<&Var>, options: impl Into<Conv2dOptions>) -> Result<Var> {
+        self.convolve("conv2d", weight, bias, false, &options.into())
     }
 
     /// ReLU of [`Var::conv2d`], in the launches of the convolution:
@@ -43,8 +43,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Var::conv2d`].
-    pub fn conv2d_relu(&self, weight: &Var, bias: Option<&Var>, options: &Conv2dOptions) -> Result<Var> {
-        self.convolve("conv2d_relu", weight, bias, true, options)
+    pub fn conv2d_relu(&self, weight: &Var, bias: Option<&Var>, options: impl Into<Conv2dOptions>) -> Result<Var> {
+        self.convolve("conv2d_relu", weight, bias, true, &options.into())
     }
 
     fn convolve(
@@ -90,7 +90,7 @@ impl Var {
                     let dw = || Ok(conv2d_weight_grad(x.get()?, dy, weight_shape, &options)?);
                     gradients.push(Gradient::when(wants[1], dw)?);
                     if let Some(wanted) = db {
-                        gradients.push(Gradient::when(wanted, || Ok(dy.sum(&[0, 2, 3], false)?))?);
+                        gradients.push(Gradient::when(wanted, || Ok(dy.sum([0, 2, 3])?))?);
                     }
                 }
             }

@@ -15,10 +15,10 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::local_response_norm`](kiln_tensor::Tensor::local_response_norm).
-    pub fn local_response_norm(&self, options: &LocalResponseNormOptions) -> Result<Var> {
-        let found = local_response_norm(self.tensor(), options)?;
+    pub fn local_response_norm(&self, options: impl Into<LocalResponseNormOptions>) -> Result<Var> {
+        let options = options.into();
+        let found = local_response_norm(self.tensor(), &options)?;
         let (x, y, scale) = (Saved::new(self.tensor()), Saved::new(&found.y), Saved::new(&found.scale));
-        let options = *options;
         self.record_unary("local_response_norm", found.y, move |dy| {
             let found = LocalResponseNorm { y: y.get()?.clone(), scale: scale.get()?.clone() };
             Ok(local_response_norm_grad(x.get()?, &found, dy, &options)?)

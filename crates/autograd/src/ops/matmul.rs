@@ -57,7 +57,7 @@ impl Var {
     /// let ones = |shape: [usize; 2]| Tensor::ones(&device, shape, DType::F32);
     /// let (a, b) = (tape.constant(ones([2, 3])?), tape.constant(ones([3, 4])?));
     /// let bias = tape.leaf(ones([1, 4])?);
-    /// let gradients = bias.addmm(&a, &b)?.sum(&[], false)?.backward()?;
+    /// let gradients = bias.addmm(&a, &b)?.sum(..)?.backward()?;
     /// assert_eq!(gradients.get(&bias).map(|db| db.to_vec::<f32>()).transpose()?, Some(vec![2.0; 4]));
     /// # Ok(()) }
     /// ```
@@ -132,7 +132,7 @@ impl Var {
                     let dw = || Ok(rows(dy)?.t()?.matmul(&rows(x.get()?)?)?);
                     gradients.push(Gradient::when(wants[1], dw)?);
                     if let Some(&wanted) = db {
-                        gradients.push(Gradient::when(wanted, || Ok(rows(dy)?.sum(&[0], false)?))?);
+                        gradients.push(Gradient::when(wanted, || Ok(rows(dy)?.sum(0)?))?);
                     }
                 }
             }

@@ -229,6 +229,14 @@ impl Var {
         self.record_unary("mul_scalar", self.tensor().mul_scalar(value)?, move |dy| Ok(dy.mul_scalar(value)?))
     }
 
+    /// `y = x / value`; `dx = dy / value`.
+    ///
+    /// # Errors
+    /// As [`Tensor::div_scalar`].
+    pub fn div_scalar(&self, value: f64) -> Result<Var> {
+        self.record_unary("div_scalar", self.tensor().div_scalar(value)?, move |dy| Ok(dy.div_scalar(value)?))
+    }
+
     /// `y = x^exponent`; `dx = dy exponent x^(exponent - 1)`, which is 0 where the exponent is 0.
     ///
     /// # Errors

@@ -15,9 +15,10 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::max_pool2d`](kiln_tensor::Tensor::max_pool2d).
-    pub fn max_pool2d(&self, options: &MaxPool2dOptions) -> Result<Var> {
-        let pooled = max_pool2d(self.tensor(), options)?;
-        let (shape, options, indices) = (*self.shape(), *options, Saved::new(&pooled.indices));
+    pub fn max_pool2d(&self, options: impl Into<MaxPool2dOptions>) -> Result<Var> {
+        let options = options.into();
+        let pooled = max_pool2d(self.tensor(), &options)?;
+        let (shape, indices) = (*self.shape(), Saved::new(&pooled.indices));
         self.record_unary("max_pool2d", pooled.values, move |dy| {
             Ok(max_pool2d_grad(dy, indices.get()?, shape, &options)?)
         })
@@ -28,9 +29,10 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::max_pool2d`](kiln_tensor::Tensor::max_pool2d).
-    pub fn max_pool2d_relu(&self, options: &MaxPool2dOptions) -> Result<Var> {
-        let pooled = max_pool2d_relu(self.tensor(), options)?;
-        let (shape, options) = (*self.shape(), *options);
+    pub fn max_pool2d_relu(&self, options: impl Into<MaxPool2dOptions>) -> Result<Var> {
+        let options = options.into();
+        let pooled = max_pool2d_relu(self.tensor(), &options)?;
+        let shape = *self.shape();
         let (indices, y) = (Saved::new(&pooled.indices), Saved::new(&pooled.values));
         self.record_unary("max_pool2d_relu", pooled.values, move |dy| {
             Ok(max_pool2d_relu_grad(dy, indices.get()?, y.get()?, shape, &options)?)
@@ -42,9 +44,10 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::avg_pool2d`](kiln_tensor::Tensor::avg_pool2d).
-    pub fn avg_pool2d(&self, options: &AvgPool2dOptions) -> Result<Var> {
+    pub fn avg_pool2d(&self, options: impl Into<AvgPool2dOptions>) -> Result<Var> {
+        let options = options.into();
         let y = self.tensor().avg_pool2d(options)?;
-        let (shape, options) = (*self.shape(), *options);
+        let shape = *self.shape();
         self.record_unary("avg_pool2d", y, move |dy| Ok(avg_pool2d_grad(dy, shape, &options)?))
     }
 }

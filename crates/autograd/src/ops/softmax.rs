@@ -1,5 +1,6 @@
 //! Softmax and its logarithm.
 
+use kiln_tensor::Axis;
 use kiln_tensor::ops::softmax::{log_softmax_grad, softmax_grad};
 
 use crate::error::Result;
@@ -12,7 +13,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::softmax`](kiln_tensor::Tensor::softmax).
-    pub fn softmax(&self, dim: usize) -> Result<Var> {
+    pub fn softmax(&self, dim: impl Into<Axis>) -> Result<Var> {
+        let dim = dim.into().of("softmax", self.shape())?;
         let y = self.tensor().softmax(dim)?;
         let saved = Saved::new(&y);
         self.record_unary("softmax", y, move |dy| Ok(softmax_grad(saved.get()?, dy, dim)?))
@@ -23,7 +25,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::log_softmax`](kiln_tensor::Tensor::log_softmax).
-    pub fn log_softmax(&self, dim: usize) -> Result<Var> {
+    pub fn log_softmax(&self, dim: impl Into<Axis>) -> Result<Var> {
+        let dim = dim.into().of("log_softmax", self.shape())?;
         let y = self.tensor().log_softmax(dim)?;
         let saved = Saved::new(&y);
         self.record_unary("log_softmax", y, move |dy| Ok(log_softmax_grad(saved.get()?, dy, dim)?))

@@ -1,6 +1,6 @@
 //! Views: the gradient takes the same way back.
 
-use kiln_tensor::{DType, Shape, Tensor};
+use kiln_tensor::{Axes, Axis, AxisRange, DType, NewShape, Shape, Tensor};
 
 use crate::error::Result;
 use crate::var::Var;
@@ -10,31 +10,31 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::reshape`].
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Var> {
+    pub fn reshape(&self, shape: impl Into<NewShape>) -> Result<Var> {
         self.reshaped("reshape", self.tensor().reshape(shape)?)
     }
 
-    /// The axes `start..=end` merged into one: [`Tensor::flatten`]. `dx` is `dy` under the shape of `x`.
+    /// Neighbouring axes merged into one, `1` from axis 1 on: [`Tensor::flatten`]. `dx` is `dy` under the shape of `x`.
     ///
     /// # Errors
     /// As [`Tensor::flatten`].
-    pub fn flatten(&self, start: usize, end: usize) -> Result<Var> {
-        self.reshaped("flatten", self.tensor().flatten(start, end)?)
+    pub fn flatten(&self, axes: impl Into<AxisRange>) -> Result<Var> {
+        self.reshaped("flatten", self.tensor().flatten(axes)?)
     }
 
     /// Without one axis of size 1: [`Tensor::squeeze`]. `dx` is `dy` with that axis.
     ///
     /// # Errors
     /// As [`Tensor::squeeze`].
-    pub fn squeeze(&self, dim: usize) -> Result<Var> {
+    pub fn squeeze(&self, dim: impl Into<Axis>) -> Result<Var> {
         self.reshaped("squeeze", self.tensor().squeeze(dim)?)
     }
 
-    /// With a new axis of size 1 before axis `dim`: [`Tensor::unsqueeze`]. `dx` is `dy` without that axis.
+    /// With a new axis of size 1, which is axis `dim` of the result: [`Tensor::unsqueeze`]. `dx` is `dy` without that axis.
     ///
     /// # Errors
     /// As [`Tensor::unsqueeze`].
-    pub fn unsqueeze(&self, dim: usize) -> Result<Var> {
+    pub fn unsqueeze(&self, dim: impl Into<Axis>) -> Result<Var> {
         self.reshaped("unsqueeze", self.tensor().unsqueeze(dim)?)
     }
 
@@ -47,8 +47,9 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::permute`].
-    pub fn permute(&self, axes: &[usize]) -> Result<Var> {
-        let y = self.tensor().permute(axes)?;
+    pub fn permute(&self, axes: impl Into<Axes>) -> Result<Var> {
+        let axes = axes.into().of("permute", self.shape())?;
+        let y = self.tensor().permute(&axes)?;
         let mut back: Vec<usize> = (0..axes.len()).collect();
         back.sort_unstable_by_key(|&axis| axes[axis]);
         self.record_unary("permute", y, move |dy| Ok(dy.permute(&back)?))
@@ -58,7 +59,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::transpose`].
-    pub fn transpose(&self, dim0: usize, dim1: usize) -> Result<Var> {
+    pub fn transpose(&self, dim0: impl Into<Axis>, dim1: impl Into<Axis>) -> Result<Var> {
+        let (dim0, dim1) = (dim0.into(), dim1.into());
         let y = self.tensor().transpose(dim0, dim1)?;
         self.record_unary("transpose", y, move |dy| Ok(dy.transpose(dim0, dim1)?))
     }
@@ -86,7 +88,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::slice`].
-    pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Var> {
+    pub fn slice(&self, dim: impl Into<Axis>, start: usize, end: usize, step: usize) -> Result<Var> {
+        let dim = dim.into().of("slice", self.shape())?;
         let y = self.tensor().slice(dim, start, end, step)?;
         let shape = *self.shape();
         self.record_unary("slice", y, move |dy| spread(dy, shape, dim, start, step))
@@ -96,7 +99,8 @@ impl Var {
     ///
     /// # Errors
     /// As [`Tensor::narrow`].
-    pub fn narrow(&self, dim: usize, start: usize, length: usize) -> Result<Var> {
+    pub fn narrow(&self, dim: impl Into<Axis>, start: usize, length: usize) -> Result<Var> {
+        let dim = dim.into().of("narrow", self.shape())?;
         let y = self.tensor().narrow(dim, start, length)?;
         let shape = *self.shape();
         self.record_unary("narrow", y, move |dy| spread(dy, shape, dim, start, 1))

@@ -239,7 +239,7 @@ fn what_was_saved_and_then_modified() {
     };
     let tape = Tape::train();
     let w = tape.parameter(0, &weight);
-    let loss = w.square().unwrap().sum(&[], false).unwrap();
+    let loss = w.square().unwrap().sum(..).unwrap();
     step(&weight);
     assert_eq!(
         text(loss.backward()),
@@ -248,12 +248,12 @@ fn what_was_saved_and_then_modified() {
     );
     // What the rules do not read may change.
     let w = tape.leaf(weight.clone());
-    let loss = w.mul_scalar(2.0).unwrap().sum(&[], false).unwrap();
+    let loss = w.mul_scalar(2.0).unwrap().sum(..).unwrap();
     step(&weight);
     assert!(loss.backward().is_ok());
     // A view shares the memory and so its state.
     let w = tape.leaf(weight.clone());
-    let loss = w.reshape([2, 1]).unwrap().square().unwrap().sum(&[], false).unwrap();
+    let loss = w.reshape([2, 1]).unwrap().square().unwrap().sum(..).unwrap();
     step(&weight);
     assert!(matches!(loss.backward(), Err(Error::Rule { op: "square", .. })));
 }

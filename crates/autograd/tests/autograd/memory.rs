@@ -62,7 +62,7 @@ fn memory_is_flat_over_steps() {
         let tape = Tape::train();
         let w = tape.parameter(0, &weight);
         let x = tape.constant(large(&device));
-        let loss = x.mul(&w).unwrap().relu().unwrap().tanh().unwrap().mean(&[], false).unwrap();
+        let loss = x.mul(&w).unwrap().relu().unwrap().tanh().unwrap().mean(..).unwrap();
         let gradients = loss.backward().unwrap();
         assert!(gradients.of(0).is_some());
         loss.item::<f32>().unwrap();
@@ -124,7 +124,7 @@ fn gradients_do_not_keep_the_tape() {
     let tape = Tape::train();
     let x = tape.leaf(large(&device));
     let unreached = x.tanh().unwrap();
-    let gradients = x.neg().unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = x.neg().unwrap().sum(..).unwrap().backward().unwrap();
     drop((x, unreached, tape));
     drop(gradients);
     assert_eq!(device.memory().in_use, 0);
@@ -138,7 +138,7 @@ fn the_gradient_of_a_first_layers_input_is_not_computed() {
         let tape = Tape::train();
         let images = ones([2, 3]);
         let images = if wants_images { tape.leaf(images) } else { tape.constant(images) };
-        let loss = images.matmul(&tape.leaf(ones([3, 4]))).unwrap().sum(&[], false).unwrap();
+        let loss = images.matmul(&tape.leaf(ones([3, 4]))).unwrap().sum(..).unwrap();
         let before = device.launches();
         let gradients = loss.backward().unwrap();
         assert_eq!(gradients.get(&images).is_some(), wants_images);

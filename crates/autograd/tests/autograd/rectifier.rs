@@ -19,8 +19,8 @@ const OPTIONS: Conv2dOptions = Conv2dOptions { stride: [1; 2], padding: [1; 2], 
 /// A layer of either kind, with a ReLU within it or behind it.
 fn layer(x: &Var, weight: &Var, within: bool) -> Var {
     match (x.rank() == 4, within) {
-        (true, true) => x.conv2d_relu(weight, None, &OPTIONS).unwrap(),
-        (true, false) => x.conv2d(weight, None, &OPTIONS).unwrap().relu().unwrap(),
+        (true, true) => x.conv2d_relu(weight, None, OPTIONS).unwrap(),
+        (true, false) => x.conv2d(weight, None, OPTIONS).unwrap().relu().unwrap(),
         (false, true) => x.linear_relu(weight, None).unwrap(),
         (false, false) => x.linear(weight, None).unwrap().relu().unwrap(),
     }
@@ -80,7 +80,7 @@ fn a_reader_that_was_refused_passes_nothing() {
         let other = Tape::train();
         let foreign = leaf(&other, w.shape(), 5);
         let refused = match hidden.rank() {
-            4 => hidden.conv2d(&foreign, None, &OPTIONS),
+            4 => hidden.conv2d(&foreign, None, OPTIONS),
             _ => hidden.linear(&foreign, None),
         };
         assert!(refused.is_err() && w.shape() == foreign.shape(), "{within}");

@@ -62,7 +62,7 @@ fn steps_have_a_zero_gradient() {
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[2], &[-1.4, 1.6]));
     for step in [Var::sign, Var::floor, Var::ceil, Var::round] {
-        let gradients = step(&x).unwrap().sum(&[], false).unwrap().backward().unwrap();
+        let gradients = step(&x).unwrap().sum(..).unwrap().backward().unwrap();
         assert_eq!(gradient(&gradients, &x), [0.0, 0.0]);
     }
 }
@@ -83,7 +83,7 @@ fn arithmetic() {
 fn powers_at_zero_are_as_in_pytorch() {
     let tape = Tape::train();
     let (a, b) = (tape.leaf(tensor(&[3], &[0.0, 0.0, 3.0])), tape.leaf(tensor(&[3], &[0.0, 2.0, 0.0])));
-    let gradients = a.pow(&b).unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = a.pow(&b).unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &a), [0.0, 0.0, 0.0]);
     let db = gradient(&gradients, &b);
     assert_eq!(db[..2], [0.0, 0.0]);
@@ -137,13 +137,13 @@ fn scalars() {
 fn views() {
     let x = [numbers(&[2, 3, 4], -1.0, 1.0)];
     check(&x, |x| x[0].reshape([4, 6])?.square());
-    check(&x, |x| x[0].flatten(1, 2)?.square());
-    check(&x, |x| x[0].permute(&[2, 0, 1])?.square());
+    check(&x, |x| x[0].flatten(1..=2)?.square());
+    check(&x, |x| x[0].permute([2, 0, 1])?.square());
     check(&x, |x| x[0].transpose(0, 2)?.square());
-    check(&x, |x| x[0].flatten(0, 1)?.t()?.square());
+    check(&x, |x| x[0].flatten(0..=1)?.t()?.square());
     check(&x, |x| x[0].unsqueeze(1)?.square()?.squeeze(1));
     check(&x, |x| x[0].unsqueeze(0)?.expand([5, 2, 3, 4])?.square());
-    check(&x, |x| x[0].permute(&[1, 2, 0])?.contiguous()?.square());
+    check(&x, |x| x[0].permute([1, 2, 0])?.contiguous()?.square());
     check(&x, |x| x[0].narrow(1, 1, 2)?.square());
     check(&x, |x| x[0].slice(2, 1, 3, 1)?.square());
 }
@@ -180,7 +180,7 @@ fn conversion() {
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[2], &[1.0, 2.0]));
     let y = x.to_dtype(DType::F16).unwrap().mul_scalar(3.0).unwrap().to_dtype(DType::F32).unwrap();
-    let gradients = y.sum(&[], false).unwrap().backward().unwrap();
+    let gradients = y.sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &x), [3.0, 3.0]);
 }
 
@@ -195,21 +195,25 @@ fn joining() {
 #[test]
 fn reductions() {
     let x = [numbers(&[2, 3, 4], -1.0, 1.0)];
-    for (dims, keepdim) in [(&[][..], false), (&[1], false), (&[0, 2], true), (&[2, 0], false)] {
-        check(&x, |x| x[0].sum(dims, keepdim)?.square());
-        check(&x, |x| x[0].mean(dims, keepdim)?.square());
+    for dims in [&[][..], &[1], &[2, 0]] {
+        check(&x, |x| x[0].sum(dims)?.square());
+        check(&x, |x| x[0].mean(dims)?.square());
     }
+    check(&x, |x| x[0].sum_keepdim([0, 2])?.square());
+    check(&x, |x| x[0].mean_keepdim([0, 2])?.square());
     // Far enough apart that the step does not change which is the largest.
     let apart = [tensor(&[2, 3], &[1.0, -2.0, 3.0, 0.5, 0.1, -4.0])];
-    for (dims, keepdim) in [(&[][..], true), (&[0], false), (&[1], true)] {
-        check(&apart, |x| x[0].max(dims, keepdim)?.square());
-        check(&apart, |x| x[0].min(dims, keepdim)?.square());
-    }
+    check(&apart, |x| x[0].max_keepdim(..)?.square());
+    check(&apart, |x| x[0].min(..)?.square());
+    check(&apart, |x| x[0].max(0)?.square());
+    check(&apart, |x| x[0].min(0)?.square());
+    check(&apart, |x| x[0].max(-1)?.square());
+    check(&apart, |x| x[0].min_keepdim(1)?.square());
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[2, 3], &[1.0, 5.0, 5.0, 2.0, 2.0, 2.0]));
-    let gradients = x.max(&[1], false).unwrap().backward_with(&tensor(&[2], &[4.0, 9.0])).unwrap();
+    let gradients = x.max(1).unwrap().backward_with(&tensor(&[2], &[4.0, 9.0])).unwrap();
     assert_eq!(gradient(&gradients, &x), [0.0, 2.0, 2.0, 3.0, 3.0, 3.0]);
-    let gradients = x.min(&[], false).unwrap().backward().unwrap();
+    let gradients = x.min(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &x), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
@@ -263,8 +267,8 @@ fn convolutions() {
     for (input, weight, options) in cases {
         let (x, w) = (numbers(&input, -1.0, 1.0), numbers(&weight, -1.0, 1.2));
         let bias = numbers(&weight[..1], -1.0, 1.0);
-        check(&[x.clone(), w.clone(), bias], |x| x[0].conv2d(&x[1], Some(&x[2]), &options)?.square());
-        check(&[x, w], |x| x[0].conv2d(&x[1], None, &options)?.square());
+        check(&[x.clone(), w.clone(), bias], |x| x[0].conv2d(&x[1], Some(&x[2]), options)?.square());
+        check(&[x, w], |x| x[0].conv2d(&x[1], None, options)?.square());
     }
 }
 
@@ -273,15 +277,15 @@ fn pooling() {
     let x = [numbers(&[2, 3, 7, 6], -4.0, 4.0)];
     for kernel_size in [[2, 2], [3, 2]] {
         let plain = MaxPool2dOptions::new(kernel_size);
-        check(&x, |x| x[0].max_pool2d(&plain));
+        check(&x, |x| x[0].max_pool2d(plain));
         let other = MaxPool2dOptions { stride: [2, 1], padding: [1, 1], dilation: [1, 2], ceil_mode: true, ..plain };
-        check(&x, |x| x[0].max_pool2d(&other));
+        check(&x, |x| x[0].max_pool2d(other));
         let plain = AvgPool2dOptions::new(kernel_size);
-        check(&x, |x| x[0].avg_pool2d(&plain)?.square());
+        check(&x, |x| x[0].avg_pool2d(plain)?.square());
         for count_include_pad in [false, true] {
             let other =
                 AvgPool2dOptions { stride: [1, 2], padding: [1, 1], ceil_mode: true, count_include_pad, ..plain };
-            check(&x, |x| x[0].avg_pool2d(&other)?.square());
+            check(&x, |x| x[0].avg_pool2d(other)?.square());
         }
     }
 }
@@ -342,7 +346,7 @@ fn comparisons_and_places_are_plain_tensors() {
     for (result, expected) in results.iter().zip(expected) {
         assert_eq!(result.to_vec::<u8>().unwrap(), expected);
     }
-    assert_eq!(a.argmax(&[], false).unwrap().item::<i32>().unwrap(), 2);
-    assert_eq!(a.argmin(&[0], true).unwrap().to_vec::<i32>().unwrap(), [0]);
+    assert_eq!(a.argmax(..).unwrap().item::<i32>().unwrap(), 2);
+    assert_eq!(a.argmin_keepdim(0).unwrap().to_vec::<i32>().unwrap(), [0]);
     assert_eq!(tape.recorded(), 2);
 }

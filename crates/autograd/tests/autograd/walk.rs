@@ -113,7 +113,7 @@ fn an_empty_tensor_has_an_empty_gradient() {
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[0, 3], &[]));
     let row = tape.leaf(tensor(&[3], &[1.0, 2.0, 3.0]));
-    let gradients = x.mul(&row).unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = x.mul(&row).unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &x), [0.0f32; 0]);
     assert_eq!(gradient(&gradients, &row), [0.0; 3]);
 }
@@ -136,7 +136,7 @@ fn a_rule_is_told_what_is_wanted() {
 fn zero_reaches_a_leaf_as_zeros_and_ends_no_other_way() {
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[2], &[1.5, 2.5]));
-    let gradients = x.square().unwrap().floor().unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = x.square().unwrap().floor().unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &x), [0.0, 0.0]);
 
     // Zero beside a gradient changes nothing, in either order of arrival.
@@ -144,7 +144,7 @@ fn zero_reaches_a_leaf_as_zeros_and_ends_no_other_way() {
         let x = tape.leaf(tensor(&[2], &[1.5, 2.5]));
         let (zero, other) = (x.floor().unwrap(), x.mul_scalar(3.0).unwrap());
         let y = if zero_first { other.add(&zero) } else { zero.add(&other) }.unwrap();
-        assert_eq!(gradient(&y.sum(&[], false).unwrap().backward().unwrap(), &x), [3.0, 3.0]);
+        assert_eq!(gradient(&y.sum(..).unwrap().backward().unwrap(), &x), [3.0, 3.0]);
     }
 }
 
@@ -252,7 +252,7 @@ fn a_users_op_saves_and_restores() {
     };
     let tape = Tape::train();
     let x = tape.leaf(tensor(&[2], &[2.0, -1.0]));
-    let gradients = cube(&x).unwrap().sum(&[], false).unwrap().backward().unwrap();
+    let gradients = cube(&x).unwrap().sum(..).unwrap().backward().unwrap();
     assert_eq!(gradient(&gradients, &x), [12.0, 3.0]);
 }
 

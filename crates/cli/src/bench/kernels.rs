@@ -164,12 +164,12 @@ pub(super) fn work(device: &Device, layer: &Layer, batch: usize, pass: Pass) -> 
             let dy = random(&conv.output(batch), 2)?;
             Ok(Box::new(move || {
                 match pass {
-                    Pass::Forward => drop(x.conv2d(&weight, None, &options)?),
+                    Pass::Forward => drop(x.conv2d(&weight, None, options)?),
                     Pass::DataGradient => drop(conv2d_input_grad(&dy, &weight, x.shape(), &options)?),
                     Pass::WeightGradient => drop(conv2d_weight_grad(&x, &dy, weight.shape(), &options)?),
                     Pass::All => {
                         let tape = Tape::train();
-                        let y = tape.leaf(x.clone()).conv2d(&tape.leaf(weight.clone()), None, &options)?;
+                        let y = tape.leaf(x.clone()).conv2d(&tape.leaf(weight.clone()), None, options)?;
                         drop(y.backward_with(&dy)?);
                     }
                 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use kiln_autograd::Tape;
 use kiln_gpu::Device;
-use kiln_nn::{Init, Module, Sgd};
+use kiln_nn::{Init, Module, Sgd, StateDict};
 use kiln_tensor::Tensor;
 use kiln_vision::{AlexNet, Mlp, Model, Vgg};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use kiln_data::Splits;
-use kiln_nn::{Entry, LoadOptions, Module, StateFile};
+use kiln_nn::{Entry, LoadOptions, Module, StateDict, StateFile};
 use kiln_train::ModelCard;
 use kiln_vision::Model;
 

@@ -210,8 +210,7 @@ fn weights_are_fine_tuned_for_other_classes() {
     }
     assert_eq!(after.tensor("classifier.4.bias").unwrap().shape(), [3]);
     // Images are normalised as the first weights know them.
-    let card =
-        |run: &Path| kiln_nn::StateFile::open(&run.join("model.safetensors")).unwrap().metadata()["mean"].clone();
+    let card = |run: &Path| kiln_nn::StateFile::open(run.join("model.safetensors")).unwrap().metadata()["mean"].clone();
     assert_eq!(card(&run), card(first));
 
     let told = failed(&[&args[..], &["--overwrite", "--pretrained", text(first), "--freeze", "feature"]].concat());

@@ -259,7 +259,7 @@ batch_norm! {
     /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
     /// # use kiln_nn::{BatchNorm2d, Init, Module};
     /// # fn main() -> Result<(), kiln_nn::Error> {
-    /// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+    /// # let device = Device::open_default()?;
     /// let layer = BatchNorm2d::new(&device, &Init::seed(42), 1)?;
     /// let x = Tensor::from_slice(&device, [2, 1, 1, 2], &[1.0f32, 2.0, 3.0, 6.0])?;
     /// let y = layer.forward(&Tape::train().constant(x))?.to_vec::<f32>()?;

@@ -20,7 +20,7 @@ use crate::parameter::Parameter;
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
 /// # use kiln_nn::{Build, Conv2d, Init, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let layer = Conv2d::builder(3, 16, 3).stride(2).padding(1).bias(false).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::ones(&device, [8, 3, 32, 32], DType::F32)?);
 /// assert_eq!(layer.forward(&x)?.dims::<4>()?, [8, 16, 16, 16]);
@@ -80,7 +80,7 @@ impl Conv2d {
 impl Module for Conv2d {
     fn forward(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
-        Ok(x.conv2d(&self.weight.on(x.tape()), bias.as_ref(), &self.options)?)
+        Ok(x.conv2d(&self.weight.on(x.tape()), bias.as_ref(), self.options)?)
     }
 
     fn relu_fusion(&self) -> ReluFusion {
@@ -89,7 +89,7 @@ impl Module for Conv2d {
 
     fn forward_with_relu(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
-        Ok(x.conv2d_relu(&self.weight.on(x.tape()), bias.as_ref(), &self.options)?)
+        Ok(x.conv2d_relu(&self.weight.on(x.tape()), bias.as_ref(), self.options)?)
     }
 
     fn visit(&self, v: &mut Visitor<'_>) {

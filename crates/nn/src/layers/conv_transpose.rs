@@ -21,7 +21,7 @@ use crate::parameter::Parameter;
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
 /// # use kiln_nn::{Build, ConvTranspose2d, Init, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let layer = ConvTranspose2d::builder(16, 8, 3).stride(2).padding(1).output_padding(1).build(&device, &Init::seed(42))?;
 /// let x = Tape::eval().constant(Tensor::ones(&device, [2, 16, 7, 7], DType::F32)?);
 /// assert_eq!(layer.forward(&x)?.dims::<4>()?, [2, 8, 14, 14]);
@@ -81,7 +81,7 @@ impl ConvTranspose2d {
 impl Module for ConvTranspose2d {
     fn forward(&self, x: &Var) -> Result<Var> {
         let bias = self.bias.as_ref().map(|bias| bias.on(x.tape()));
-        Ok(x.conv_transpose2d(&self.weight.on(x.tape()), bias.as_ref(), &self.options)?)
+        Ok(x.conv_transpose2d(&self.weight.on(x.tape()), bias.as_ref(), self.options)?)
     }
 
     fn visit(&self, v: &mut Visitor<'_>) {

@@ -15,7 +15,7 @@ impl Module for Flatten {
         match x.rank() {
             // Nothing behind the first axis: each sample is a single element.
             1 => Ok(x.reshape([x.dim(0)?, 1])?),
-            rank => Ok(x.flatten(1, rank.saturating_sub(1))?),
+            _ => Ok(x.flatten(1)?),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::parameter::Parameter;
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
 /// # use kiln_nn::{Build, Init, Linear, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let layer = Linear::new(&device, &Init::seed(42), 20, 30)?;
 /// let x = Tape::eval().constant(Tensor::ones(&device, [128, 20], DType::F32)?);
 /// assert_eq!(layer.forward(&x)?.dims::<2>()?, [128, 30]);

@@ -45,7 +45,7 @@ impl LocalResponseNorm {
 
 impl Module for LocalResponseNorm {
     fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(x.local_response_norm(&self.options)?)
+        Ok(x.local_response_norm(self.options)?)
     }
 
     fn visit(&self, _: &mut Visitor<'_>) {}

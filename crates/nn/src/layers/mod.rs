@@ -27,6 +27,7 @@ pub use sequential::{Sequential, SequentialBuilder};
 pub use upsample::Upsample;
 
 use kiln_tensor::Device;
+pub use kiln_tensor::Size2;
 
 use crate::error::Result;
 use crate::init::Init;
@@ -42,28 +43,6 @@ pub trait Build {
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for a description that fits no layer, and the device's errors.
     fn build(self, device: &Device, init: &Init) -> Result<Self::Module>;
-}
-
-/// Height and width of a window, a step or a border: a number for both, or `[height, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Size2(pub [usize; 2]);
-
-impl From<usize> for Size2 {
-    fn from(size: usize) -> Size2 {
-        Size2([size, size])
-    }
-}
-
-impl From<[usize; 2]> for Size2 {
-    fn from(size: [usize; 2]) -> Size2 {
-        Size2(size)
-    }
-}
-
-impl From<(usize, usize)> for Size2 {
-    fn from((height, width): (usize, usize)) -> Size2 {
-        Size2([height, width])
-    }
 }
 
 /// A layer without parameters: built as it is, with nothing to visit.

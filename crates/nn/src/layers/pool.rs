@@ -14,7 +14,7 @@ use crate::module::{Module, ReluFusion, Visitor};
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
 /// # use kiln_nn::{MaxPool2d, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let x = Tape::eval().constant(Tensor::ones(&device, [8, 3, 33, 33], DType::F32)?);
 /// assert_eq!(MaxPool2d::new(2).forward(&x)?.dims::<4>()?, [8, 3, 16, 16]);
 /// assert_eq!(MaxPool2d::new(3).stride(2).padding(1).forward(&x)?.dims::<4>()?, [8, 3, 17, 17]);
@@ -62,7 +62,7 @@ impl MaxPool2d {
 
 impl Module for MaxPool2d {
     fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(x.max_pool2d(&self.options)?)
+        Ok(x.max_pool2d(self.options)?)
     }
 
     fn relu_fusion(&self) -> ReluFusion {
@@ -70,7 +70,7 @@ impl Module for MaxPool2d {
     }
 
     fn forward_with_relu(&self, x: &Var) -> Result<Var> {
-        Ok(x.max_pool2d_relu(&self.options)?)
+        Ok(x.max_pool2d_relu(self.options)?)
     }
 
     fn visit(&self, _: &mut Visitor<'_>) {}
@@ -121,7 +121,7 @@ impl AvgPool2d {
 
 impl Module for AvgPool2d {
     fn forward(&self, x: &Var) -> Result<Var> {
-        Ok(x.avg_pool2d(&self.options)?)
+        Ok(x.avg_pool2d(self.options)?)
     }
 
     fn visit(&self, _: &mut Visitor<'_>) {}

@@ -16,7 +16,7 @@ use crate::module::{Module, ReluFusion, Visitor};
 /// # use kiln_tensor::Device;
 /// # use kiln_nn::{Conv2d, Init, MaxPool2d, Module, ReLU, Sequential};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let features = Sequential::builder()
 ///     .layer(Conv2d::builder(1, 6, 5).padding(2))
 ///     .layer(ReLU)

@@ -14,7 +14,7 @@ use crate::module::{Module, Visitor};
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape;
 /// # use kiln_nn::{Module, Upsample};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let x = Tape::eval().constant(Tensor::ones(&device, [2, 3, 5, 7], DType::F32)?);
 /// assert_eq!(Upsample::scale_factor(2.0).forward(&x)?.dims::<4>()?, [2, 3, 10, 14]);
 /// assert_eq!(Upsample::size([9, 4]).bilinear(false).forward(&x)?.dims::<4>()?, [2, 3, 9, 4]);

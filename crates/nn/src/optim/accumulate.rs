@@ -18,11 +18,11 @@ use crate::error::Result;
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape; use kiln_nn::{GradientAccumulator, Parameter};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let p = Parameter::new(Tensor::ones(&device, [1], DType::F32)?);
 /// let mut sums = GradientAccumulator::new();
 /// for factor in [2.0, 6.0] {
-///     let loss = p.on(&Tape::train()).mul_scalar(factor)?.sum(&[], false)?;
+///     let loss = p.on(&Tape::train()).mul_scalar(factor)?.sum(..)?;
 ///     sums.add(&loss.backward()?, 0.5)?;
 /// }
 /// assert_eq!(p.gradient(&sums.take()).map(|g| g.item::<f32>()).transpose()?, Some(4.0));

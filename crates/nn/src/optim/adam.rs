@@ -108,10 +108,10 @@ adam! {
     /// ```
     /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape; use kiln_nn::{Adam, Parameter, Parameters};
     /// # fn main() -> Result<(), kiln_nn::Error> {
-    /// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+    /// # let device = Device::open_default()?;
     /// let p = Parameter::new(Tensor::full(&device, [1], 4.0, DType::F32)?);
     /// let mut optim = Adam::new(Parameters::from_iter([("p".to_string(), p.clone())]), 0.5);
-    /// let loss = p.on(&Tape::train()).square()?.sum(&[], false)?;
+    /// let loss = p.on(&Tape::train()).square()?.sum(..)?;
     /// optim.step(&loss.backward()?)?;
     /// // The first step has the length of the learning rate, whatever the gradient.
     /// assert!((p.value().item::<f32>()? - 3.5).abs() < 1e-5);

@@ -30,9 +30,9 @@ fn replace(gradients: &mut Gradients, ids: Vec<(u64, Tensor)>, clipped: Vec<Tens
 /// ```
 /// # use kiln_tensor::{Device, Tensor}; use kiln_autograd::Tape; use kiln_nn::{Parameter, Parameters, clip_grad_norm};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let p = Parameter::new(Tensor::from_slice(&device, [2], &[1.5f32, 2.0])?);
-/// let mut gradients = p.on(&Tape::train()).square()?.sum(&[], false)?.backward()?; // 3, 4
+/// let mut gradients = p.on(&Tape::train()).square()?.sum(..)?.backward()?; // 3, 4
 /// let norm = clip_grad_norm(&[("p".to_string(), p.clone())].into_iter().collect(), &mut gradients, 1.0, true)?;
 /// assert_eq!(norm.item::<f32>()?, 5.0);
 /// let clipped = p.gradient(&gradients).map(|g| g.to_vec::<f32>()).transpose()?.unwrap_or_default();

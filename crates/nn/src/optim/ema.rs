@@ -21,7 +21,7 @@ use crate::module::Module;
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_nn::{Ema, Init, Linear, Module};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Linear::builder(1, 1).bias(false);
 /// # use kiln_nn::Build;
 /// let model = model.build(&device, &Init::seed(1))?;

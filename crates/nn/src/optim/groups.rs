@@ -16,7 +16,7 @@ use crate::optim::{Optimizer, OptimizerState};
 /// ```
 /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, Optimizer, ParameterGroups, Sequential, Sgd};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let model = Sequential::builder()
 ///     .layer(Linear::builder(8, 8))
 ///     .layer(Linear::builder(8, 2))

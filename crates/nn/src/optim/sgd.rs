@@ -21,12 +21,12 @@ use crate::optim::slots::Slots;
 /// ```
 /// # use kiln_tensor::{Device, DType, Tensor}; use kiln_autograd::Tape; use kiln_nn::{Parameter, Parameters, Sgd};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// let p = Parameter::new(Tensor::full(&device, [1], 4.0, DType::F32)?);
 /// let parameters = Parameters::from_iter([("p".to_string(), p.clone())]);
 /// let mut optim = Sgd::new(parameters, 0.25).momentum(0.5);
 /// for expected in [2.0f32, 0.0, -1.0] {
-///     let loss = p.on(&Tape::train()).square()?.sum(&[], false)?; // gradient 2 p
+///     let loss = p.on(&Tape::train()).square()?.sum(..)?; // gradient 2 p
 ///     optim.step(&loss.backward()?)?;
 ///     assert_eq!(p.value().item::<f32>()?, expected);
 /// }

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Io`]; the old file is then as it was.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
     replace(path, |mut file| file.write_all(bytes).map_err(failed(path, "write")))
 }
 

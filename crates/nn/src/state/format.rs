@@ -68,9 +68,9 @@ pub(super) struct Contents {
 /// elements. Files without checksums, of other programs or of earlier versions of Kiln, are read as they are.
 ///
 /// ```
-/// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, StateFile};
+/// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, StateDict, StateFile};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// # let folder = tempfile::tempdir().unwrap(); let path = folder.path().join("linear.safetensors");
 /// let layer = Linear::new(&device, &Init::seed(42), 3, 2)?;
 /// layer.save_with(&path, &[("model".to_string(), "linear".to_string())].into())?;
@@ -109,8 +109,8 @@ impl StateFile {
     /// [`Error::Io`], [`Error::NotAFile`], [`Error::Truncated`] for a file that ends too early, [`Error::Header`] for a damaged header of
     /// a safetensors file, [`Error::Checksum`] for one that is not the one that Kiln wrote, [`Error::Damaged`] for a damaged file of PyTorch, [`Error::Torch`] for one without a state dict, and
     /// [`Error::NotWeights`] for anything else, with what it seems to be.
-    pub fn open(path: &Path) -> Result<StateFile> {
-        StateFile::open_with(path, None, true)
+    pub fn open(path: impl AsRef<Path>) -> Result<StateFile> {
+        StateFile::open_with(path.as_ref(), None, true)
     }
 
     /// As [`StateFile::open`], without verifying any checksum: for a file that another program changed on purpose but left the
@@ -118,8 +118,8 @@ impl StateFile {
     ///
     /// # Errors
     /// As [`StateFile::open`], but for [`Error::Checksum`].
-    pub fn open_unverified(path: &Path) -> Result<StateFile> {
-        StateFile::open_with(path, None, false)
+    pub fn open_unverified(path: impl AsRef<Path>) -> Result<StateFile> {
+        StateFile::open_with(path.as_ref(), None, false)
     }
 
     /// As [`StateFile::open`], with the state dict at `key` of a checkpoint of PyTorch: names of dicts with points between, such as
@@ -267,7 +267,7 @@ impl StateFile {
     /// ```
     /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, StateFile};
     /// # fn main() -> Result<(), kiln_nn::Error> {
-    /// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+    /// # let device = Device::open_default()?;
     /// # let folder = tempfile::tempdir().unwrap(); let from = folder.path().join("a"); let to = folder.path().join("b");
     /// # Linear::new(&device, &Init::seed(42), 3, 2)?.save(&from)?;
     /// // From a .pth or .safetensors file.
@@ -278,10 +278,10 @@ impl StateFile {
     ///
     /// # Errors
     /// As [`StateFile::bytes`]; [`Error::Io`] for the file to write, which is then as it was.
-    pub fn save(&mut self, path: &Path) -> Result<()> {
+    pub fn save(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let tensors =
             self.entries.iter().map(|(name, entry)| (name.as_str(), TensorSource::of_file(self, name, entry)));
-        safetensors_file::write(tensors.collect(), path, self.metadata.clone())
+        safetensors_file::write(tensors.collect(), path.as_ref(), self.metadata.clone())
     }
 
     /// As [`StateFile::tensor`], a float as this type of float.

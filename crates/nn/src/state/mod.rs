@@ -30,6 +30,7 @@ use kiln_tensor::{DType, Tensor};
 
 use crate::buffer::{Buffer, Count, Entry};
 use crate::error::{Error, Problem, Result};
+use crate::module::Module;
 use crate::parameter::Parameter;
 
 /// How strictly a state dict has to fit a model.
@@ -93,7 +94,65 @@ pub struct Loaded {
     pub removed: Vec<String>,
 }
 
-pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
+/// Saving and loading of a module: its state dict, the parameters and buffers by their full names, in a file. Every module has it.
+///
+/// ```
+/// # use kiln_tensor::Device;
+/// use kiln_nn::{Init, Linear, StateDict};
+/// # fn main() -> Result<(), kiln_nn::Error> {
+/// # let device = Device::open_default()?;
+/// # let folder = tempfile::tempdir().unwrap(); let path = folder.path().join("linear.safetensors");
+/// let layer = Linear::new(&device, &Init::seed(1), 3, 2)?;
+/// layer.save(&path)?;
+/// let other = Linear::new(&device, &Init::seed(2), 3, 2)?;
+/// other.load(&path)?;
+/// assert_eq!(layer.weight().value().to_vec::<f32>()?, other.weight().value().to_vec::<f32>()?);
+/// # Ok(()) }
+/// ```
+pub trait StateDict: Module {
+    /// Writes all parameters and buffers to a safetensors file, by their full names, with checksums that reading verifies. The file
+    /// appears whole or not at all: a temporary file in the same folder is written, synced and renamed. One tensor at a time is in the
+    /// processor's memory.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and the device's first fault.
+    fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.save_with(path, &BTreeMap::new())
+    }
+
+    /// As [`StateDict::save`], with text about the model: its name, its classes. The version of Kiln is added as
+    /// `kiln_version`. All of it is one JSON object under the key `kiln` of the file's metadata, so that the same weights and text
+    /// give the same bytes; [`StateFile::metadata`] reads it.
+    ///
+    /// # Errors
+    /// As [`StateDict::save`].
+    fn save_with(&self, path: impl AsRef<Path>, metadata: &BTreeMap<String, String>) -> Result<()> {
+        write_entries(&self.entries(), path.as_ref(), metadata)
+    }
+
+    /// Reads all parameters and buffers from a safetensors file, or from a `.pth` or `.pt` of PyTorch. Strict: the file has the
+    /// name of each with its shape and type (any float for a float), and no other. Nothing is changed if it does not. A count may
+    /// be missing, since old files of PyTorch have none.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] with every difference; [`Error::Checksum`] for a file that is not what Kiln wrote; [`Error::Io`],
+    /// [`Error::NotAFile`], [`Error::Truncated`], [`Error::Header`] and [`Error::Torch`] for one that cannot be read.
+    fn load(&self, path: impl AsRef<Path>) -> Result<()> {
+        self.load_with(path, LoadOptions::new()).map(|_| ())
+    }
+
+    /// As [`StateDict::load`], as strict as the options say.
+    ///
+    /// # Errors
+    /// As [`StateDict::load`].
+    fn load_with(&self, path: impl AsRef<Path>, options: LoadOptions) -> Result<Loaded> {
+        read_entries(&self.entries(), path.as_ref(), &options)
+    }
+}
+
+impl<M: Module + ?Sized> StateDict for M {}
+
+fn write_entries(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap<String, String>) -> Result<()> {
     let source = |entry: &Entry| match entry {
         Entry::Parameter(parameter) => TensorSource::from(&parameter.value()),
         Entry::Buffer(buffer) => TensorSource::from(&buffer.value()),
@@ -109,7 +168,7 @@ pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap
 /// ```
 /// # use kiln_tensor::{Device, Tensor}; use kiln_nn::{StateFile, save_tensors};
 /// # fn main() -> Result<(), kiln_nn::Error> {
-/// # let device = Device::open_default().map_err(kiln_tensor::Error::from)?;
+/// # let device = Device::open_default()?;
 /// # let folder = tempfile::tempdir().unwrap(); let path = folder.path().join("vectors.safetensors");
 /// let vectors = Tensor::from_slice(&device, [2, 2], &[1.0f32, 2.0, 3.0, 4.0])?;
 /// save_tensors([("vectors", &vectors)], &path, &[("of".to_string(), "two images".to_string())].into())?;
@@ -122,11 +181,11 @@ pub(crate) fn save(entries: &[(String, Entry)], path: &Path, metadata: &BTreeMap
 /// which is Kiln's own; [`Error::Io`], and the device's first fault. An older file is then as it was.
 pub fn save_tensors<'a, S: Into<TensorSource<'a>>>(
     tensors: impl IntoIterator<Item = (&'a str, S)>,
-    path: &Path,
+    path: impl AsRef<Path>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
     let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.into()));
-    safetensors_file::write(tensors.collect(), path, metadata.clone())
+    safetensors_file::write(tensors.collect(), path.as_ref(), metadata.clone())
 }
 
 /// Whether a tensor of a file can become a value of this type.
@@ -150,7 +209,7 @@ fn needed(entry: &Entry) -> (DType, &[usize]) {
     }
 }
 
-pub(crate) fn load(entries: &[(String, Entry)], path: &Path, options: &LoadOptions) -> Result<Loaded> {
+fn read_entries(entries: &[(String, Entry)], path: &Path, options: &LoadOptions) -> Result<Loaded> {
     let mut file = StateFile::open(path)?;
     let wanted = entries.iter().filter(|(name, entry)| !matches!(entry, Entry::Count(_)) && !options.excepts(name));
     let removed = file.fit_names(wanted.map(|(name, _)| name.as_str()));

@@ -175,7 +175,7 @@ impl Direct {
         let whole = |parts: Tensor, shape: &[usize]| -> Result<Tensor> {
             let mut split = vec![groups, splits as usize];
             split.extend(shape);
-            let parts = if splits > 1 { parts.reshape(split)?.sum(&[1], false)? } else { parts };
+            let parts = if splits > 1 { parts.reshape(split)?.sum(1)? } else { parts };
             parts.to_dtype(dtype)
         };
         let dw = whole(dw, &[self.outputs, self.inputs * r * s])?;

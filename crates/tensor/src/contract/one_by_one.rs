@@ -77,7 +77,7 @@ impl OneByOne {
     ) -> Result<Option<Tensor>> {
         let pixels = self.pixels();
         let quads = pixels.is_multiple_of(4);
-        let images = if quads { images.clone() } else { images.permute(&[0, 2, 3, 1])?.contiguous()? };
+        let images = if quads { images.clone() } else { images.permute([0, 2, 3, 1])?.contiguous()? };
         let [index, along] = if quads { [1, pixels] } else { [k, 1] };
         let product = Product {
             op: "conv2d",
@@ -127,7 +127,7 @@ impl OneByOne {
     /// The gradients of the weight and, if wanted, of the bias.
     pub(crate) fn weight_grad(&self, x: &Tensor, dy: &Tensor, bias: bool) -> Result<Option<(Tensor, Option<Tensor>)>> {
         let (pixels, by_image) = (self.pixels(), self.by_image());
-        let side = |tensor: &Tensor| if by_image { Ok(tensor.clone()) } else { tensor.permute(&[0, 2, 3, 1]) };
+        let side = |tensor: &Tensor| if by_image { Ok(tensor.clone()) } else { tensor.permute([0, 2, 3, 1]) };
         let (x, dy) = (side(&self.kept(x)?)?.contiguous()?, side(dy)?.contiguous()?);
         let batches = if by_image { self.images } else { 1 };
         let strides = |channels: usize| match by_image {
@@ -150,7 +150,7 @@ impl OneByOne {
         };
         let Some(quads) = product.quads() else { return Ok(None) };
         let (dw, db) = product.by_quads(quads, bias)?;
-        let whole = |parts: Tensor| if batches > 1 { parts.sum(&[0], false) } else { parts.squeeze(0) };
+        let whole = |parts: Tensor| if batches > 1 { parts.sum(0) } else { parts.squeeze(0) };
         let dw = whole(dw)?.reshape([self.outputs, self.inputs, 1, 1])?;
         Ok(Some((dw, db.map(whole).transpose()?)))
     }

@@ -213,7 +213,7 @@ impl Product<'_> {
             let mut split = vec![self.batches, splits];
             split.extend(shape);
             let split = tensor.reshape(split)?;
-            let summed = if splits == 1 { split.squeeze(1)? } else { split.sum(&[1], false)? };
+            let summed = if splits == 1 { split.squeeze(1)? } else { split.sum(1)? };
             summed.to_dtype(self.a.dtype())
         };
         Ok((whole(products, &[self.m, self.n])?, sums.map(|sums| whole(sums, &[self.m])).transpose()?))

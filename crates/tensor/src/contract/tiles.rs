@@ -200,7 +200,7 @@ pub(super) fn contract_as(problem: &Problem<'_>, plan: Plan) -> Result<Tensor> {
         return Ok(out);
     }
     let parts = out.reshape([batches as usize, plan.splits as usize, m as usize, n as usize])?;
-    parts.sum(&[1], false)?.to_dtype(problem.a.dtype())
+    parts.sum(1)?.to_dtype(problem.a.dtype())
 }
 
 fn run(problem: &Problem<'_>, out: &Tensor, plan: Plan) -> Result<()> {

@@ -355,7 +355,7 @@ impl Winograd {
         let (sums, bias) = from_sums.map_or((u.window(), dw.window()), |(db, sums)| (sums.window(), db.window()));
         run(&launch, dy, &[u.window(), sums, dw.window(), bias])?;
         if from_sums.is_none() && db.is_some() {
-            return Ok((dw, Some(dy.sum(&[0, 2, 3], false)?)));
+            return Ok((dw, Some(dy.sum([0, 2, 3])?)));
         }
         Ok((dw, db))
     }

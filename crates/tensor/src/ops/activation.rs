@@ -109,7 +109,7 @@ pub fn prelu_grad(x: &Tensor, weight: &Tensor, dy: &Tensor) -> Result<[Tensor; 2
     let terms = broadcasting(&kernels::PRELU_GRAD_WEIGHT, OP, &[x, dy], x.dtype())?;
     let per_channel = weight.numel() > 1;
     let axes: Vec<usize> = (0..terms.rank()).filter(|&axis| axis != 1 || !per_channel).collect();
-    Ok([dx, if terms.rank() == 0 { terms } else { terms.sum(&axes, false)? }.reshape(weight.shape())?])
+    Ok([dx, if terms.rank() == 0 { terms } else { terms.sum(&axes)? }.reshape(weight.shape())?])
 }
 
 /// `dy s (1 + x (1 - s))` with `s = sigmoid(x)`: the gradient of [`Tensor::silu`].

@@ -6,6 +6,7 @@
 use kiln_shaders::adaptive_pool::{self as kernels, AdaptivePool};
 
 use super::pool::{self, AvgPool2dOptions, MaxPool2dOptions, MaxPool2dOutput};
+use crate::axis::Size2;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -176,8 +177,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] where the rank is not 4 or there are no pixels, [`Error::Argument`] for a size of 0,
     /// [`Error::DType`]; [`Error::Gpu`].
-    pub fn adaptive_max_pool2d(&self, output_size: [usize; 2]) -> Result<Tensor> {
-        Ok(adaptive_max_pool2d(self, output_size)?.values)
+    pub fn adaptive_max_pool2d(&self, output_size: impl Into<Size2>) -> Result<Tensor> {
+        Ok(adaptive_max_pool2d(self, output_size.into().0)?.values)
     }
 
     /// The mean of each of `output_size` windows that cover the image: `[n, c, h, w]` becomes `[n, c, h', w']`. Floats only.
@@ -193,12 +194,13 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::adaptive_max_pool2d`].
-    pub fn adaptive_avg_pool2d(&self, output_size: [usize; 2]) -> Result<Tensor> {
+    pub fn adaptive_avg_pool2d(&self, output_size: impl Into<Size2>) -> Result<Tensor> {
         const OP: &str = "adaptive_avg_pool2d";
+        let Size2(output_size) = output_size.into();
         let pool = geometry(OP, self.shape(), output_size, false)?;
         floats(OP, "input", self)?;
         if let Some(window) = plain(&pool) {
-            return self.avg_pool2d(&AvgPool2dOptions::new(window));
+            return self.avg_pool2d(window);
         }
         let x = self.contiguous()?;
         let shape = x.shape().with_dim(2, output_size[0]).with_dim(3, output_size[1]);

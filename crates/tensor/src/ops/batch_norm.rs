@@ -442,7 +442,7 @@ pub fn batch_norm_grad(
         launch_planned(device, &plan, &[&tensors[..], &of_channels, &of_affine].concat())?;
         first_part += kernels::parts(shape, lanes) as u32;
     }
-    let sums = if all_parts > 1 { partial.sum(&[1], false)? } else { partial.squeeze(1)? };
+    let sums = if all_parts > 1 { partial.sum(1)? } else { partial.squeeze(1)? };
 
     let out = Tensor::empty(device, x.shape(), x.dtype(), OP)?;
     let mut first = 0;

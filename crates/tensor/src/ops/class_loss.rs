@@ -4,7 +4,7 @@ use kiln_shaders::class_loss::{self as kernels, ClassLossParams, Targets};
 
 use super::loss::Reduction;
 use super::reduce::lanes;
-use super::softmax::axis;
+use super::softmax::along;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -134,7 +134,7 @@ pub fn class_loss(x: &Tensor, targets: &Tensor, options: &CrossEntropyOptions) -
             weight_offset: weight.map_or(0, |weight| weight.offset),
             ..settings
         };
-        let plan = kernels::forward(kind, axis(&part, 1), lanes(device), settings);
+        let plan = kernels::forward(kind, along(&part, 1), lanes(device), settings);
         let mut bindings: Vec<_> = windows.map(|window| window.binding).into();
         bindings.extend(weight.iter().map(|weight| weight.binding));
         launch_planned(device, &plan, &bindings)?;
@@ -148,7 +148,7 @@ pub fn class_loss(x: &Tensor, targets: &Tensor, options: &CrossEntropyOptions) -
         let loss = losses.narrow(0, 0, 1)?.reshape(shape)?;
         return Ok(ClassLoss { loss, sums: stats.clone(), stats });
     }
-    let sums = losses.sum(&[1], false)?;
+    let sums = losses.sum(1)?;
     let [total, divisor] = [0, 1].map(|at| sums.narrow(0, at, 1)?.reshape(()));
     let loss = match options.reduction {
         Reduction::Mean => total?.div(&divisor?)?,
@@ -204,7 +204,7 @@ pub fn class_loss_grad(
             weight_offset: weight.map_or(0, |weight| weight.offset),
             ..settings
         };
-        let plan = kernels::gradient(kind, options.reduction == Reduction::None, axis(&part, 1), settings);
+        let plan = kernels::gradient(kind, options.reduction == Reduction::None, along(&part, 1), settings);
         let mut bindings: Vec<_> = windows.map(|window| window.binding).into();
         bindings.extend(weight.iter().map(|weight| weight.binding));
         launch_planned(device, &plan, &bindings)?;

@@ -3,6 +3,7 @@
 use kiln_shaders::pointwise as kernels;
 
 use super::pointwise::pointwise_into;
+use crate::axis::Axis;
 use crate::error::{Error, Result};
 use crate::shape::MAX_RANK;
 use crate::tensor::Tensor;
@@ -13,12 +14,12 @@ impl Tensor {
     /// # Errors
     /// [`Error::Argument`] for an empty list, a missing axis, or tensors of two devices; [`Error::Shape`] and [`Error::DType`] where
     /// tensors differ; [`Error::Gpu`].
-    pub fn cat(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+    pub fn cat(tensors: &[&Tensor], dim: impl Into<Axis>) -> Result<Tensor> {
         const OP: &str = "cat";
         let Some(first) = tensors.first() else {
             return Err(Error::argument(OP, "no tensors; needs at least one"));
         };
-        first.check_axis(OP, dim)?;
+        let dim = first.axis(OP, dim)?;
         let mut total = 0usize;
         for (index, tensor) in tensors.iter().enumerate() {
             first.check_device(OP, tensor)?;
@@ -56,12 +57,12 @@ impl Tensor {
         Ok(out)
     }
 
-    /// Tensors of one shape, side by side along a new axis before axis `dim`.
+    /// Tensors of one shape, side by side along a new axis, which is axis `dim` of the result.
     ///
     /// # Errors
     /// [`Error::Argument`] for an empty list, an axis beyond the rank, or tensors of two devices; [`Error::Shape`] and
     /// [`Error::DType`] where tensors differ or there are too many axes; [`Error::Gpu`].
-    pub fn stack(tensors: &[&Tensor], dim: usize) -> Result<Tensor> {
+    pub fn stack(tensors: &[&Tensor], dim: impl Into<Axis>) -> Result<Tensor> {
         const OP: &str = "stack";
         let Some(first) = tensors.first() else {
             return Err(Error::argument(OP, "no tensors; needs at least one"));
@@ -76,16 +77,19 @@ impl Tensor {
                 ),
             ));
         }
-        if dim > first.rank() || first.rank() == MAX_RANK {
+        let dim = dim.into();
+        let place = dim.within(first.rank() + 1).filter(|_| first.rank() < MAX_RANK);
+        let Some(dim) = place else {
             return Err(Error::argument(
                 OP,
                 format!(
-                    "a new axis {dim} for tensors of shape {}; needs one of at most {} and no more than {MAX_RANK} axes in all",
+                    "a new axis {} for tensors of shape {}; needs one of at most {} and no more than {MAX_RANK} axes in all",
+                    dim.number(),
                     first.shape(),
                     first.rank()
                 ),
             ));
-        }
+        };
         if let Some((index, other)) = tensors.iter().enumerate().find(|(_, tensor)| tensor.dtype() != first.dtype()) {
             return Err(Error::dtype(
                 OP,

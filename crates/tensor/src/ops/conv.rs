@@ -4,8 +4,8 @@
 use kiln_shaders::contract::{Bias, Mode, Params};
 use kiln_shaders::depthwise::Depthwise;
 use kiln_shaders::winograd::Tile;
-use serde::{Deserialize, Serialize};
 
+pub use super::conv_options::Conv2dOptions;
 use super::depthwise;
 use super::pointwise::gradient::relu_grad;
 use crate::contract::cooperative;
@@ -18,26 +18,6 @@ use crate::error::{Error, Result};
 use crate::plan::{self, Algorithm, Direction};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-
-/// The options of a convolution, `[vertical, horizontal]`. As PyTorch's `conv2d`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Conv2dOptions {
-    /// Distance between windows.
-    pub stride: [usize; 2],
-    /// Zeros around the image, on each side.
-    pub padding: [usize; 2],
-    /// Distance between the points of a window.
-    pub dilation: [usize; 2],
-    /// Channels are cut into this many groups, each convolved on its own.
-    pub groups: usize,
-}
-
-impl Default for Conv2dOptions {
-    /// Stride 1, no padding, dilation 1, one group.
-    fn default() -> Conv2dOptions {
-        Conv2dOptions { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
-    }
-}
 
 /// A convolution's sizes, checked.
 #[derive(Clone, Copy)]
@@ -325,7 +305,7 @@ impl Tensor {
     /// let device = Device::open_default()?;
     /// let x = Tensor::ones(&device, [2, 3, 32, 32], DType::F32)?;
     /// let weight = Tensor::ones(&device, [8, 3, 3, 3], DType::F32)?;
-    /// let y = x.conv2d(&weight, None, &Conv2dOptions { stride: [2, 2], padding: [1, 1], ..Default::default() })?;
+    /// let y = x.conv2d(&weight, None, Conv2dOptions::new().stride(2).padding(1))?;
     /// assert_eq!(y.dims::<4>()?, [2, 8, 16, 16]);
     /// # Ok(()) }
     /// ```
@@ -333,8 +313,8 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] where channels, groups or sizes do not fit; [`Error::Argument`] for a stride, dilation or group count of 0;
     /// [`Error::DType`]; [`Error::Gpu`].
-    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: &Conv2dOptions) -> Result<Tensor> {
-        convolve("conv2d", self, weight, bias, false, options)
+    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, options: impl Into<Conv2dOptions>) -> Result<Tensor> {
+        convolve("conv2d", self, weight, bias, false, &options.into())
     }
 }
 
@@ -589,7 +569,7 @@ pub fn conv2d_weight_bias_grad(
     check_dy(OP, dy, &sizes)?;
     let dy = dy.contiguous()?;
     let (dw, db) = weight_grad(&x.contiguous()?, &dy, &sizes, true)?;
-    Ok((dw, db.map_or_else(|| dy.sum(&[0, 2, 3], false), Ok)?))
+    Ok((dw, db.map_or_else(|| dy.sum([0, 2, 3]), Ok)?))
 }
 
 /// The gradients of [`Tensor::conv2d`] with respect to its input, its weight and if `bias` its bias: [`conv2d_input_grad`] and
@@ -635,7 +615,7 @@ pub fn conv2d_grads(
     }
     let dx = input_grad(&dy, &weight, &sizes)?;
     let (dw, db) = weight_grad(&x, &dy, &sizes, bias)?;
-    let db = if bias { Some(db.map_or_else(|| dy.sum(&[0, 2, 3], false), Ok)?) } else { None };
+    let db = if bias { Some(db.map_or_else(|| dy.sum([0, 2, 3]), Ok)?) } else { None };
     Ok((if rectified { relu_grad(&x, &dx)? } else { dx }, dw, db))
 }
 

@@ -1,6 +1,7 @@
 //! Transposed convolution: the data gradient of a convolution, as an operation of its own.
 
 use super::conv::{Conv2dOptions, check_operands, conv2d_input_grad};
+use crate::axis::Size2;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -29,10 +30,57 @@ impl Default for ConvTranspose2dOptions {
 }
 
 impl ConvTranspose2dOptions {
+    /// Stride 1, no padding, one group, dilation 1.
+    pub fn new() -> ConvTranspose2dOptions {
+        ConvTranspose2dOptions::default()
+    }
+
     /// The convolution whose data gradient it is. Its input is the transposed convolution's result.
     pub fn transposed(&self) -> Conv2dOptions {
         let ConvTranspose2dOptions { stride, padding, groups, dilation, .. } = *self;
         Conv2dOptions { stride, padding, dilation, groups }
+    }
+
+    /// Distance in the result from one input pixel's window to the next one's.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> ConvTranspose2dOptions {
+        self.stride = stride.into().0;
+        self
+    }
+
+    /// What is cut from the result, on each side.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> ConvTranspose2dOptions {
+        self.padding = padding.into().0;
+        self
+    }
+
+    /// Rows and columns that the result has more, at the bottom and on the right.
+    #[must_use]
+    pub fn output_padding(mut self, output_padding: impl Into<Size2>) -> ConvTranspose2dOptions {
+        self.output_padding = output_padding.into().0;
+        self
+    }
+
+    /// Distance between the points of a window.
+    #[must_use]
+    pub fn dilation(mut self, dilation: impl Into<Size2>) -> ConvTranspose2dOptions {
+        self.dilation = dilation.into().0;
+        self
+    }
+
+    /// The groups that the channels are cut into.
+    #[must_use]
+    pub fn groups(mut self, groups: usize) -> ConvTranspose2dOptions {
+        self.groups = groups;
+        self
+    }
+}
+
+/// Options by reference, as a layer keeps them.
+impl From<&ConvTranspose2dOptions> for ConvTranspose2dOptions {
+    fn from(options: &ConvTranspose2dOptions) -> ConvTranspose2dOptions {
+        *options
     }
 }
 
@@ -107,7 +155,7 @@ impl Tensor {
     /// let device = Device::open_default()?;
     /// let x = Tensor::from_slice(&device, [1, 1, 1, 2], &[1.0f32, 10.0])?;
     /// let weight = Tensor::from_slice(&device, [1, 1, 1, 2], &[2.0f32, 3.0])?;
-    /// let y = x.conv_transpose2d(&weight, None, &ConvTranspose2dOptions { stride: [1, 2], ..Default::default() })?;
+    /// let y = x.conv_transpose2d(&weight, None, ConvTranspose2dOptions::new().stride([1, 2]))?;
     /// assert_eq!(y.to_vec::<f32>()?, [2.0, 3.0, 20.0, 30.0]);
     /// # Ok(()) }
     /// ```
@@ -119,9 +167,10 @@ impl Tensor {
         &self,
         weight: &Tensor,
         bias: Option<&Tensor>,
-        options: &ConvTranspose2dOptions,
+        options: impl Into<ConvTranspose2dOptions>,
     ) -> Result<Tensor> {
         const OP: &str = "conv_transpose2d";
+        let options = &options.into();
         check_operands(OP, (self, "input"), (weight, "weight"))?;
         let shape = output_shape(OP, self.shape(), weight.shape(), options)?;
         if let Some(bias) = bias {

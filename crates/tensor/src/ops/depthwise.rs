@@ -54,5 +54,5 @@ pub(crate) fn weight_grad(x: &Tensor, dy: &Tensor, problem: &Depthwise) -> Resul
     let partial = Tensor::empty(device, [problem.channels, 1, r, s, plan.parts], DType::F32, OP)?;
     let [x_window, dy_window] = windows.map(|window| window.binding);
     launch_planned(device, &plan.launch, &[x_window, dy_window, partial.window().binding])?;
-    partial.sum(&[4], false)?.to_dtype(x.dtype())
+    partial.sum(4)?.to_dtype(x.dtype())
 }

@@ -101,5 +101,5 @@ pub fn norm(device: &Device, tensors: &[&Tensor]) -> Result<Tensor> {
     let pairs: Vec<Update<'_>> =
         contiguous.iter().map(|tensor| Update { parameter: tensor, gradient: tensor }).collect();
     in_batches(device, Optimizer::Pairs { buffer: true }, &pairs, &[&sums], SQUARE_PARTS, kernels::square_sums)?;
-    sums.sum(&[], false)?.sqrt()
+    sums.sum(..)?.sqrt()
 }

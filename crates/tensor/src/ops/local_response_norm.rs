@@ -28,6 +28,19 @@ impl LocalResponseNormOptions {
     }
 }
 
+impl From<&LocalResponseNormOptions> for LocalResponseNormOptions {
+    fn from(options: &LocalResponseNormOptions) -> LocalResponseNormOptions {
+        *options
+    }
+}
+
+/// Windows of this many channels.
+impl From<usize> for LocalResponseNormOptions {
+    fn from(size: usize) -> LocalResponseNormOptions {
+        LocalResponseNormOptions::new(size)
+    }
+}
+
 /// What [`local_response_norm`] gives.
 #[derive(Debug, Clone)]
 pub struct LocalResponseNorm {
@@ -171,7 +184,7 @@ impl Tensor {
     /// # Errors
     /// [`Error::Shape`] where there are no channels, [`Error::Argument`] for a setting out of its range, [`Error::DType`] for
     /// integers; [`Error::Gpu`].
-    pub fn local_response_norm(&self, options: &LocalResponseNormOptions) -> Result<Tensor> {
-        Ok(local_response_norm(self, options)?.y)
+    pub fn local_response_norm(&self, options: impl Into<LocalResponseNormOptions>) -> Result<Tensor> {
+        Ok(local_response_norm(self, &options.into())?.y)
     }
 }

@@ -3,7 +3,7 @@
 use kiln_shaders::softmax as kernels;
 
 use super::reduce::lanes;
-use super::softmax::axis;
+use super::softmax::along;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -25,8 +25,8 @@ impl Reduction {
     pub(crate) fn of(self, losses: &Tensor) -> Result<Tensor> {
         match self {
             Reduction::None => Ok(losses.clone()),
-            Reduction::Mean => losses.mean(&[], false),
-            Reduction::Sum => losses.sum(&[], false),
+            Reduction::Mean => losses.mean(..),
+            Reduction::Sum => losses.sum(..),
         }
     }
 
@@ -106,9 +106,9 @@ pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<CrossEntropy> 
     let loss = Tensor::empty(device, if mean { Vec::new() } else { vec![rows] }, DType::F32, OP)?;
     let windows = [x.window(), targets.window(), loss.window(), stats.window()];
     let offsets = windows.map(|window| window.offset as usize);
-    let plan = kernels::cross_entropy(x.dtype().storage(), targets.dtype().storage(), mean, axis(&x, 1), offsets);
+    let plan = kernels::cross_entropy(x.dtype().storage(), targets.dtype().storage(), mean, along(&x, 1), offsets);
     launch_planned(device, &plan, &windows.map(|window| window.binding))?;
-    Ok(CrossEntropy { loss: if mean { loss } else { loss.mean(&[], false)? }, stats })
+    Ok(CrossEntropy { loss: if mean { loss } else { loss.mean(..)? }, stats })
 }
 
 type Part = (Tensor, Tensor);
@@ -161,7 +161,7 @@ fn scaled_grad(x: &Tensor, targets: &Tensor, stats: &Tensor, dloss: &Tensor) -> 
         let windows = [x.window(), targets.window(), stats.window(), dloss.window(), out.window()];
         let offsets = windows.map(|window| window.offset as usize);
         let (lanes, types) = (lanes(x.device()), [x, targets].map(|tensor| tensor.dtype().storage()));
-        let plan = kernels::cross_entropy_gradient(types[0], types[1], true, axis(x, 1), lanes, offsets);
+        let plan = kernels::cross_entropy_gradient(types[0], types[1], true, along(x, 1), lanes, offsets);
         launch_planned(x.device(), &plan, &windows.map(|window| window.binding))?;
     }
     Ok(out)

@@ -362,7 +362,7 @@ pub fn linear_weight_bias_grad(x: &Tensor, dy: &Tensor) -> Result<(Tensor, Tenso
         if fits { dense(OP, &turned, &x, None).product_with_sums(true)? } else { (product(&turned, &x)?, None) };
     let db = match db {
         Some(db) => db.squeeze(0)?,
-        None => dy.sum(&[0, 1], false)?,
+        None => dy.sum([0, 1])?,
     };
     Ok((dw.squeeze(0)?, db))
 }

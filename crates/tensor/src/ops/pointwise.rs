@@ -262,6 +262,15 @@ impl Tensor {
         unary(&kernels::MUL_SCALAR, "mul_scalar", self, [value, 0.0])
     }
 
+    /// `x / value`, computed as `x * (1 / value)`. Floats only.
+    ///
+    /// # Errors
+    /// [`Error::DType`] for integers; [`Error::Gpu`].
+    pub fn div_scalar(&self, value: f64) -> Result<Tensor> {
+        self.check_dtype("div_scalar", "the tensor", &[DType::F32, DType::F16])?;
+        self.mul_scalar(1.0 / value)
+    }
+
     /// `x ^ value`.
     ///
     /// # Errors
@@ -452,40 +461,5 @@ pub mod gradient {
         let out = Tensor::empty(dy.device(), shape, dy.dtype(), name)?;
         pointwise_into(op, &[mask, dy], &out, [0.0; 2], true)?;
         Ok(out)
-    }
-}
-
-macro_rules! operators {
-    ($($trait:ident $method:ident),*) => {
-        $(impl std::ops::$trait<&Tensor> for &Tensor {
-            type Output = Tensor;
-
-            /// # Panics
-            /// Where the checked method of the same name returns an error: shapes that do not broadcast, types that differ.
-            #[track_caller]
-            #[allow(clippy::panic)]
-            fn $method(self, other: &Tensor) -> Tensor {
-                match Tensor::$method(self, other) {
-                    Ok(result) => result,
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        })*
-    };
-}
-operators!(Add add, Sub sub, Mul mul, Div div);
-
-impl std::ops::Neg for &Tensor {
-    type Output = Tensor;
-
-    /// # Panics
-    /// Where [`Tensor::neg`] returns an error.
-    #[track_caller]
-    #[allow(clippy::panic)]
-    fn neg(self) -> Tensor {
-        match Tensor::neg(self) {
-            Ok(result) => result,
-            Err(error) => panic!("{error}"),
-        }
     }
 }

@@ -3,6 +3,7 @@
 use kiln_shaders::pool::{self as kernels, Pool, extent};
 
 use super::reduce::lanes;
+use crate::axis::Size2;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -26,8 +27,23 @@ pub struct MaxPool2dOptions {
 
 impl MaxPool2dOptions {
     /// Windows side by side: a stride of the window's size, no padding, dilation 1.
-    pub fn new(kernel_size: [usize; 2]) -> MaxPool2dOptions {
+    pub fn new(kernel_size: impl Into<Size2>) -> MaxPool2dOptions {
+        let Size2(kernel_size) = kernel_size.into();
         MaxPool2dOptions { kernel_size, stride: kernel_size, padding: [0; 2], dilation: [1; 2], ceil_mode: false }
+    }
+
+    /// From window to window.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> MaxPool2dOptions {
+        self.stride = stride.into().0;
+        self
+    }
+
+    /// Border on each side.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> MaxPool2dOptions {
+        self.padding = padding.into().0;
+        self
     }
 }
 
@@ -48,7 +64,8 @@ pub struct AvgPool2dOptions {
 
 impl AvgPool2dOptions {
     /// Windows side by side: a stride of the window's size, no padding, which would count.
-    pub fn new(kernel_size: [usize; 2]) -> AvgPool2dOptions {
+    pub fn new(kernel_size: impl Into<Size2>) -> AvgPool2dOptions {
+        let Size2(kernel_size) = kernel_size.into();
         AvgPool2dOptions {
             kernel_size,
             stride: kernel_size,
@@ -56,6 +73,20 @@ impl AvgPool2dOptions {
             ceil_mode: false,
             count_include_pad: true,
         }
+    }
+
+    /// From window to window.
+    #[must_use]
+    pub fn stride(mut self, stride: impl Into<Size2>) -> AvgPool2dOptions {
+        self.stride = stride.into().0;
+        self
+    }
+
+    /// Zeros on each side.
+    #[must_use]
+    pub fn padding(mut self, padding: impl Into<Size2>) -> AvgPool2dOptions {
+        self.padding = padding.into().0;
+        self
     }
 
     fn geometry(&self) -> MaxPool2dOptions {
@@ -68,6 +99,39 @@ impl AvgPool2dOptions {
         }
     }
 }
+
+macro_rules! options_from {
+    ($($options:ident),*) => {$(
+        /// Options by reference, as a layer keeps them.
+        impl From<&$options> for $options {
+            fn from(options: &$options) -> $options {
+                *options
+            }
+        }
+
+        /// Square windows of this size, side by side.
+        impl From<usize> for $options {
+            fn from(kernel_size: usize) -> $options {
+                $options::new(kernel_size)
+            }
+        }
+
+        /// Windows of this height and width, side by side.
+        impl From<[usize; 2]> for $options {
+            fn from(kernel_size: [usize; 2]) -> $options {
+                $options::new(kernel_size)
+            }
+        }
+
+        /// Windows of this height and width, side by side.
+        impl From<(usize, usize)> for $options {
+            fn from(kernel_size: (usize, usize)) -> $options {
+                $options::new(kernel_size)
+            }
+        }
+    )*};
+}
+options_from!(MaxPool2dOptions, AvgPool2dOptions);
 
 /// What [`max_pool2d`] gives.
 #[derive(Debug, Clone)]
@@ -291,11 +355,20 @@ impl Tensor {
     /// `h' = floor((h + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1`, rounded up with `ceil_mode`, but no window
     /// starts beyond the image. Floats only; NaN wins.
     ///
+    /// ```
+    /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor, ops::pool::MaxPool2dOptions};
+    /// # fn main() -> Result<(), kiln_tensor::Error> {
+    /// let x = Tensor::ones(&Device::open_default()?, [8, 3, 32, 32], DType::F32)?;
+    /// assert_eq!(x.max_pool2d(2)?.dims::<4>()?, [8, 3, 16, 16]);
+    /// assert_eq!(x.max_pool2d(MaxPool2dOptions::new(3).stride(2).padding(1))?.dims::<4>()?, [8, 3, 16, 16]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Shape`] where the rank is not 4 or the window does not fit, [`Error::Argument`] for a size of 0 or a padding above
     /// half the window, [`Error::DType`]; [`Error::Gpu`].
-    pub fn max_pool2d(&self, options: &MaxPool2dOptions) -> Result<Tensor> {
-        Ok(max_pool2d(self, options)?.values)
+    pub fn max_pool2d(&self, options: impl Into<MaxPool2dOptions>) -> Result<Tensor> {
+        Ok(max_pool2d(self, &options.into())?.values)
     }
 
     /// The mean of each window; shapes as [`Tensor::max_pool2d`]. The divisor is the number of pixels, with the padding's unless
@@ -303,8 +376,9 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::max_pool2d`].
-    pub fn avg_pool2d(&self, options: &AvgPool2dOptions) -> Result<Tensor> {
+    pub fn avg_pool2d(&self, options: impl Into<AvgPool2dOptions>) -> Result<Tensor> {
         const OP: &str = "avg_pool2d";
+        let options = options.into();
         let pool = geometry(OP, self.shape(), &options.geometry())?;
         check_floats(OP, "input", self)?;
         let x = self.contiguous()?;

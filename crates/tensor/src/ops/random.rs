@@ -39,46 +39,58 @@ fn check_bound(op: &'static str, tensor: &Tensor) -> Result<()> {
 }
 
 impl Tensor {
-    /// `f32` numbers spread evenly from `low` (included) to `high` (excluded).
+    /// `f32` numbers spread evenly from `low` (included) to `high` (excluded). A number for `random` is a seed.
     ///
     /// ```
-    /// # use kiln_gpu::Device; use kiln_tensor::{Tensor, ops::random::Random};
+    /// # use kiln_gpu::Device; use kiln_tensor::Tensor;
     /// # fn main() -> Result<(), kiln_tensor::Error> {
-    /// let x = Tensor::uniform(&Device::open_default()?, [1000], -1.0, 1.0, Random { seed: 42, stream: 0 })?;
+    /// let x = Tensor::uniform(&Device::open_default()?, [1000], -1.0, 1.0, 42)?;
     /// assert!(x.to_vec::<f32>()?.iter().all(|x| (-1.0..1.0).contains(x)));
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     /// [`Error::Argument`] where `low > high` or one is not finite; [`Error::Gpu`].
-    pub fn uniform(device: &Device, shape: impl Into<Shape>, low: f64, high: f64, random: Random) -> Result<Tensor> {
+    pub fn uniform(
+        device: &Device,
+        shape: impl Into<Shape>,
+        low: f64,
+        high: f64,
+        random: impl Into<Random>,
+    ) -> Result<Tensor> {
         if !(low <= high && low.is_finite() && high.is_finite()) {
             return Err(Error::argument("uniform", format!("low {low} and high {high}; needs finite low <= high")));
         }
-        draw(device, "uniform", shape.into(), Draw::Uniform { low: low as f32, high: high as f32 }, random)
+        draw(device, "uniform", shape.into(), Draw::Uniform { low: low as f32, high: high as f32 }, random.into())
     }
 
     /// `f32` numbers of the normal distribution (Box and Muller, 1958).
     ///
     /// # Errors
     /// [`Error::Argument`] where `std` is negative or one is not finite; [`Error::Gpu`].
-    pub fn normal(device: &Device, shape: impl Into<Shape>, mean: f64, std: f64, random: Random) -> Result<Tensor> {
+    pub fn normal(
+        device: &Device,
+        shape: impl Into<Shape>,
+        mean: f64,
+        std: f64,
+        random: impl Into<Random>,
+    ) -> Result<Tensor> {
         if !(std >= 0.0 && std.is_finite() && mean.is_finite()) {
             return Err(Error::argument(
                 "normal",
                 format!("mean {mean} and std {std}; needs both finite and std >= 0"),
             ));
         }
-        draw(device, "normal", shape.into(), Draw::Normal { mean: mean as f32, deviation: std as f32 }, random)
+        draw(device, "normal", shape.into(), Draw::Normal { mean: mean as f32, deviation: std as f32 }, random.into())
     }
 
     /// `f32` ones with probability `p`, else zeros.
     ///
     /// # Errors
     /// [`Error::Argument`] where `p` is not in 0..=1; [`Error::Gpu`].
-    pub fn bernoulli(device: &Device, shape: impl Into<Shape>, p: f64, random: Random) -> Result<Tensor> {
+    pub fn bernoulli(device: &Device, shape: impl Into<Shape>, p: f64, random: impl Into<Random>) -> Result<Tensor> {
         check_probability("bernoulli", p)?;
-        draw(device, "bernoulli", shape.into(), Draw::Bernoulli { p: p as f32 }, random)
+        draw(device, "bernoulli", shape.into(), Draw::Bernoulli { p: p as f32 }, random.into())
     }
 
     /// Dropout (Srivastava et al., 2014): `x / (1 - p)` where a random number is at least `p`, else 0. No mask is kept: the gradient

@@ -1,11 +1,12 @@
 //! Reductions over any axes: sum, mean, max, min, argmax, argmin.
 //!
-//! `dims` names the axes to reduce; no names mean all. With `keepdim` they stay, with size 1. Sums are in `f32` (integers modulo
+//! `dims` names the axes to reduce; `..` is all of them. They go, or with `_keepdim` stay with size 1. Sums are in `f32` (integers modulo
 //! 2^32), in an order that depends on the shape and the adapter alone, within `4 log2(n) eps sum|x|`.
 
 use kiln_gpu::{AdapterClass, Device};
 use kiln_shaders::reduce::{Reduction, View, plan};
 
+use crate::axis::Axes;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
@@ -21,15 +22,9 @@ pub(crate) fn lanes(device: &Device) -> usize {
 }
 
 /// Which axes are reduced.
-fn reduced_axes(op: &'static str, x: &Tensor, dims: &[usize]) -> Result<Vec<bool>> {
-    let mut reduced = vec![dims.is_empty(); x.rank()];
-    for &axis in dims {
-        x.check_axis(op, axis)?;
-        if std::mem::replace(&mut reduced[axis], true) {
-            return Err(Error::argument(op, format!("axes {dims:?} name axis {axis} twice; name each once")));
-        }
-    }
-    Ok(reduced)
+fn reduced_axes(op: &'static str, x: &Tensor, dims: &Axes) -> Result<Vec<bool>> {
+    let dims = dims.of(op, x.shape())?;
+    Ok((0..x.rank()).map(|axis| dims.is_empty() || dims.contains(&axis)).collect())
 }
 
 fn result_shape(x: &Tensor, reduced: &[bool], keepdim: bool) -> Shape {
@@ -43,7 +38,7 @@ fn result_shape(x: &Tensor, reduced: &[bool], keepdim: bool) -> Shape {
     Shape::from(dims)
 }
 
-fn reduce(op: &'static str, reduction: Reduction, x: &Tensor, dims: &[usize], keepdim: bool) -> Result<Tensor> {
+fn reduce(op: &'static str, reduction: Reduction, x: &Tensor, dims: &Axes, keepdim: bool) -> Result<Tensor> {
     let reduced = reduced_axes(op, x, dims)?;
     if reduction == Reduction::Mean {
         x.check_dtype(op, "the tensor", &[DType::F32, DType::F16])?;
@@ -54,7 +49,7 @@ fn reduce(op: &'static str, reduction: Reduction, x: &Tensor, dims: &[usize], ke
         return Err(Error::shape(
             op,
             format!(
-                "a tensor of shape {} over axes {dims:?} has no elements to choose from; needs at least one",
+                "a tensor of shape {} over axes {dims} has no elements to choose from; needs at least one",
                 x.shape()
             ),
         ));
@@ -168,15 +163,23 @@ fn rebased(at: &Tensor, x: &Tensor, reduced: &[bool], axis: usize, size: usize, 
 }
 
 macro_rules! reductions {
-    ($($(#[$doc:meta])* pub fn $name:ident => $reduction:ident;)*) => {
+    ($($(#[$doc:meta])* pub fn $name:ident, $keepdim:ident => $reduction:ident;)*) => {
         impl Tensor {
             $($(#[$doc])*
             ///
             /// # Errors
             /// [`Error::Argument`] for a missing or repeated axis, [`Error::Shape`] where there is no element to choose,
             /// [`Error::DType`] for a mean of integers; [`Error::Gpu`].
-            pub fn $name(&self, dims: &[usize], keepdim: bool) -> Result<Tensor> {
-                reduce(stringify!($name), Reduction::$reduction, self, dims, keepdim)
+            pub fn $name(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+                reduce(stringify!($name), Reduction::$reduction, self, &dims.into(), false)
+            }
+
+            #[doc = concat!("As [`Tensor::", stringify!($name), "`], and the axes stay, with size 1.")]
+            ///
+            /// # Errors
+            #[doc = concat!("As [`Tensor::", stringify!($name), "`].")]
+            pub fn $keepdim(&self, dims: impl Into<Axes>) -> Result<Tensor> {
+                reduce(stringify!($keepdim), Reduction::$reduction, self, &dims.into(), true)
             })*
         }
     };
@@ -184,16 +187,16 @@ macro_rules! reductions {
 
 reductions! {
     /// The sum over `dims`. `u8` sums to `u32`; no elements sum to 0.
-    pub fn sum => Sum;
+    pub fn sum, sum_keepdim => Sum;
     /// The mean over `dims`, of floats. The mean of no elements is NaN.
-    pub fn mean => Mean;
+    pub fn mean, mean_keepdim => Mean;
     /// The largest element over `dims`; NaN if there is one.
-    pub fn max => Max;
+    pub fn max, max_keepdim => Max;
     /// The smallest element over `dims`; NaN if there is one.
-    pub fn min => Min;
+    pub fn min, min_keepdim => Min;
     /// The position of the largest element over `dims`, as `i32`: the first of equals, or the first NaN. Over several axes it
     /// counts through them in row-major order.
-    pub fn argmax => ArgMax;
+    pub fn argmax, argmax_keepdim => ArgMax;
     /// The position of the smallest element over `dims`, as [`Tensor::argmax`].
-    pub fn argmin => ArgMin;
+    pub fn argmin, argmin_keepdim => ArgMin;
 }

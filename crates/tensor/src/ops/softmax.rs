@@ -1,16 +1,21 @@
 //! Softmax, its logarithm, and their gradients.
 
-use kiln_shaders::softmax::{self as kernels, Axis};
+use kiln_shaders::softmax as kernels;
 
 use super::reduce::lanes;
+use crate::axis::Axis;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::launch::launch_planned;
 use crate::tensor::Tensor;
 
 /// The tensor's axis `dim`, seen as `[outer, n, inner]`.
-pub(crate) fn axis(x: &Tensor, dim: usize) -> Axis {
-    Axis { outer: x.shape()[..dim].iter().product(), n: x.shape()[dim], inner: x.shape()[dim + 1..].iter().product() }
+pub(crate) fn along(x: &Tensor, dim: usize) -> kernels::Axis {
+    kernels::Axis {
+        outer: x.shape()[..dim].iter().product(),
+        n: x.shape()[dim],
+        inner: x.shape()[dim + 1..].iter().product(),
+    }
 }
 
 /// The axis along which a tensor that is too large to bind is cut: any but `dim`.
@@ -24,7 +29,6 @@ fn in_halves(x: &Tensor, cut: usize, half: impl Fn(usize, usize) -> Result<Tenso
 }
 
 fn forward(op: &'static str, log: bool, x: &Tensor, dim: usize) -> Result<Tensor> {
-    x.check_axis(op, dim)?;
     x.check_dtype(op, "the tensor", &[DType::F32, DType::F16])?;
     let x = x.contiguous()?;
     if let Some(cut) = longest_but(&x, dim).filter(|_| !x.fits()) {
@@ -36,7 +40,7 @@ fn forward(op: &'static str, log: bool, x: &Tensor, dim: usize) -> Result<Tensor
         let plan = kernels::forward(
             x.dtype().storage(),
             log,
-            axis(&x, dim),
+            along(&x, dim),
             lanes(x.device()),
             from.offset as usize,
             to.offset as usize,
@@ -47,7 +51,7 @@ fn forward(op: &'static str, log: bool, x: &Tensor, dim: usize) -> Result<Tensor
 }
 
 fn gradient(op: &'static str, log: bool, y: &Tensor, dy: &Tensor, dim: usize) -> Result<Tensor> {
-    y.check_axis(op, dim)?;
+    let dim = y.axis(op, dim)?;
     y.check_device(op, dy)?;
     y.check_dtype(op, "y", &[DType::F32, DType::F16])?;
     if y.shape() != dy.shape() || y.dtype() != dy.dtype() {
@@ -66,7 +70,7 @@ fn gradient(op: &'static str, log: bool, y: &Tensor, dy: &Tensor, dim: usize) ->
     if y.numel() > 0 {
         let windows = [y.window(), dy.window(), out.window()];
         let offsets = windows.map(|window| window.offset as usize);
-        let plan = kernels::gradient(y.dtype().storage(), log, axis(&y, dim), lanes(y.device()), offsets);
+        let plan = kernels::gradient(y.dtype().storage(), log, along(&y, dim), lanes(y.device()), offsets);
         launch_planned(y.device(), &plan, &windows.map(|window| window.binding))?;
     }
     Ok(out)
@@ -77,16 +81,16 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] for a missing axis, [`Error::DType`]; [`Error::Gpu`].
-    pub fn softmax(&self, dim: usize) -> Result<Tensor> {
-        forward("softmax", false, self, dim)
+    pub fn softmax(&self, dim: impl Into<Axis>) -> Result<Tensor> {
+        forward("softmax", false, self, self.axis("softmax", dim)?)
     }
 
     /// The logarithm of softmax: `x_i - m - log(sum_j exp(x_j - m))` with `m = max_j x_j`. Floats only.
     ///
     /// # Errors
     /// As [`Tensor::softmax`].
-    pub fn log_softmax(&self, dim: usize) -> Result<Tensor> {
-        forward("log_softmax", true, self, dim)
+    pub fn log_softmax(&self, dim: impl Into<Axis>) -> Result<Tensor> {
+        forward("log_softmax", true, self, self.axis("log_softmax", dim)?)
     }
 }
 

@@ -1,51 +1,43 @@
 //! Other views of the same elements. Nothing is computed and nothing is copied, except where [`Tensor::reshape`] meets a view whose
 //! elements are not in order.
 
+use crate::axis::{Axes, Axis, AxisRange, NewShape};
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape, Strides};
 use crate::tensor::Tensor;
 
 impl Tensor {
     /// The same elements in row-major order under another shape of as many elements. A view where the elements lie in order,
-    /// a copy otherwise.
+    /// a copy otherwise. One size may be -1: what the others leave.
     ///
     /// # Errors
     /// [`Error::Shape`] where the number of elements differs.
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Tensor> {
-        let shape = shape.into();
-        let numel = shape.checked_numel("reshape")?;
-        if numel != self.numel() {
-            return Err(Error::shape(
-                "reshape",
-                format!(
-                    "{} has {count} elements, {shape} has {numel}; pass a shape of {count} elements",
-                    self.shape(),
-                    count = self.numel()
-                ),
-            ));
-        }
+    pub fn reshape(&self, shape: impl Into<NewShape>) -> Result<Tensor> {
+        let shape = shape.into().of("reshape", self.shape())?;
         let source = self.contiguous()?;
         Ok(source.view(shape, shape.contiguous_strides(), source.offset()))
     }
 
-    /// Merges the axes `start..=end` into one.
+    /// Merges neighbouring axes into one: `1` is all from axis 1 on, `1..=2` these two, `..` all.
     ///
     /// ```
     /// # use kiln_gpu::Device; use kiln_tensor::{DType, Tensor};
     /// # fn main() -> Result<(), kiln_tensor::Error> {
     /// let x = Tensor::zeros(&Device::open_default()?, [8, 16, 5, 5], DType::F32)?;
-    /// assert_eq!(x.flatten(1, 3)?.dims::<2>()?, [8, 400]);
+    /// assert_eq!(x.flatten(1)?.dims::<2>()?, [8, 400]);
+    /// assert_eq!(x.flatten(1..=2)?.dims::<3>()?, [8, 80, 5]);
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
-    /// [`Error::Argument`] where an axis is missing or `start > end`.
-    pub fn flatten(&self, start: usize, end: usize) -> Result<Tensor> {
-        if self.rank() == 0 && start == 0 && end == 0 {
+    /// [`Error::Argument`] where an axis is missing or the first is after the last.
+    pub fn flatten(&self, axes: impl Into<AxisRange>) -> Result<Tensor> {
+        let AxisRange { start, end } = axes.into();
+        // A scalar counts as one axis here, as in PyTorch.
+        if self.rank() == 0 && start.within(1).is_some() && end.within(1).is_some() {
             return self.reshape([1]);
         }
-        self.check_axis("flatten", start)?;
-        self.check_axis("flatten", end)?;
+        let (start, end) = (start.of("flatten", self.shape())?, end.of("flatten", self.shape())?);
         if start > end {
             return Err(Error::argument(
                 "flatten",
@@ -62,10 +54,10 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where `axes` does not name every axis once.
-    pub fn permute(&self, axes: &[usize]) -> Result<Tensor> {
+    pub fn permute(&self, axes: impl Into<Axes>) -> Result<Tensor> {
         let rank = self.rank();
-        let named = (0..rank).all(|axis| axes.contains(&axis));
-        if axes.len() != rank || !named {
+        let axes = axes.into().of("permute", self.shape())?;
+        if axes.len() != rank {
             return Err(Error::argument(
                 "permute",
                 format!("axes {axes:?} for a tensor of shape {}; needs each of 0..{rank} once", self.shape()),
@@ -73,7 +65,7 @@ impl Tensor {
         }
         let dims: Vec<usize> = axes.iter().map(|&axis| self.shape()[axis]).collect();
         let mut strides = Strides::default();
-        for (stride, &axis) in strides.0.iter_mut().zip(axes) {
+        for (stride, &axis) in strides.0.iter_mut().zip(&axes) {
             *stride = self.strides()[axis];
         }
         Ok(self.view(Shape::from(dims), strides, self.offset()))
@@ -83,9 +75,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where an axis is missing.
-    pub fn transpose(&self, dim0: usize, dim1: usize) -> Result<Tensor> {
-        self.check_axis("transpose", dim0)?;
-        self.check_axis("transpose", dim1)?;
+    pub fn transpose(&self, dim0: impl Into<Axis>, dim1: impl Into<Axis>) -> Result<Tensor> {
+        let (dim0, dim1) = (self.axis("transpose", dim0)?, self.axis("transpose", dim1)?);
         let mut axes: Vec<usize> = (0..self.rank()).collect();
         axes.swap(dim0, dim1);
         self.permute(&axes)
@@ -109,8 +100,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where the axis is missing, `step` is 0, or the range is not inside the axis.
-    pub fn slice(&self, dim: usize, start: usize, end: usize, step: usize) -> Result<Tensor> {
-        self.check_axis("slice", dim)?;
+    pub fn slice(&self, dim: impl Into<Axis>, start: usize, end: usize, step: usize) -> Result<Tensor> {
+        let dim = self.axis("slice", dim)?;
         let size = self.shape()[dim];
         if start > end || end > size {
             return Err(Error::argument(
@@ -135,8 +126,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where the axis is missing or the range is not inside it.
-    pub fn narrow(&self, dim: usize, start: usize, length: usize) -> Result<Tensor> {
-        self.check_axis("narrow", dim)?;
+    pub fn narrow(&self, dim: impl Into<Axis>, start: usize, length: usize) -> Result<Tensor> {
+        let dim = self.axis("narrow", dim)?;
         let size = self.shape()[dim];
         match start.checked_add(length) {
             Some(end) if end <= size => self.slice(dim, start, end, 1),
@@ -179,8 +170,8 @@ impl Tensor {
     ///
     /// # Errors
     /// [`Error::Argument`] where the axis is missing or has another size.
-    pub fn squeeze(&self, dim: usize) -> Result<Tensor> {
-        self.check_axis("squeeze", dim)?;
+    pub fn squeeze(&self, dim: impl Into<Axis>) -> Result<Tensor> {
+        let dim = self.axis("squeeze", dim)?;
         if self.shape()[dim] != 1 {
             return Err(Error::argument(
                 "squeeze",
@@ -198,17 +189,12 @@ impl Tensor {
         Ok(self.view(Shape::from(dims), padded(&strides), self.offset()))
     }
 
-    /// With a new axis of size 1 before axis `dim`.
+    /// With a new axis of size 1, which is axis `dim` of the result: -1 puts it at the end.
     ///
     /// # Errors
     /// [`Error::Argument`] where `dim` is beyond the rank, [`Error::Shape`] where there are too many axes.
-    pub fn unsqueeze(&self, dim: usize) -> Result<Tensor> {
-        if dim > self.rank() {
-            return Err(Error::argument(
-                "unsqueeze",
-                format!("axis {dim} for a tensor of shape {}; needs at most {}", self.shape(), self.rank()),
-            ));
-        }
+    pub fn unsqueeze(&self, dim: impl Into<Axis>) -> Result<Tensor> {
+        let dim = self.new_axis("unsqueeze", dim.into())?;
         if self.rank() == MAX_RANK {
             return Err(Error::shape(
                 "unsqueeze",
@@ -220,6 +206,25 @@ impl Tensor {
         let mut strides = self.strides().to_vec();
         strides.insert(dim, 0);
         Ok(self.view(Shape::from(dims), padded(&strides), self.offset()))
+    }
+}
+
+impl Tensor {
+    /// The number from 0 of an axis.
+    pub(crate) fn axis(&self, op: &'static str, axis: impl Into<Axis>) -> Result<usize> {
+        axis.into().of(op, self.shape())
+    }
+
+    /// The number from 0 of an axis that a result has and this tensor does not.
+    pub(crate) fn new_axis(&self, op: &'static str, axis: Axis) -> Result<usize> {
+        axis.within(self.rank() + 1).ok_or_else(|| {
+            let (axis, rank) = (axis.number(), self.rank());
+            let from_the_end = if axis < 0 { format!(" and at least -{}", rank + 1) } else { String::new() };
+            Error::argument(
+                op,
+                format!("axis {axis} for a tensor of shape {}; needs at most {rank}{from_the_end}", self.shape()),
+            )
+        })
     }
 }
 

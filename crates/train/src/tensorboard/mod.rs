@@ -48,7 +48,8 @@ impl EventFile {
     ///
     /// # Errors
     /// [`Error::Io`] where the folder or the file cannot be made.
-    pub fn create(folder: &Path) -> Result<EventFile> {
+    pub fn create(folder: impl AsRef<Path>) -> Result<EventFile> {
+        let folder = folder.as_ref();
         let failed = |path: &Path, action| {
             let file = path.display().to_string();
             move |source: io::Error| Error::Io { file, action, source }
