@@ -1,21 +1,24 @@
 //! `kiln models`, and models by their names.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 
 use anyhow::{Context, Result};
-use clap::Args;
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args, Command};
 use kiln_gpu::Device;
 use kiln_nn::{Init, Module};
-use kiln_vision::{Model, ModelOptions};
+use kiln_vision::{Model, ModelOptions, same_name};
 use serde::Serialize;
 
 use crate::table::{self, Side};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Parameters and FLOPs (a multiplication and an addition are two) are of a forward pass of one image
-in the size that is listed, with as many classes as the data that the model was made for. `kiln
+In a model's name `-` and `_` are the same.
+
+Parameters and FLOPs (a multiplication and an addition are two) are of a forward pass of one image \
+in the size that is listed, with as many classes as the data that the model was made for. `kiln \
 summary` has them layer by layer, and for other sizes and counts of classes.
 
 Examples:
@@ -68,9 +71,35 @@ fn listed(model: &Model) -> Result<Listed> {
     })
 }
 
-/// The names, for the command line.
-pub(crate) fn names() -> PossibleValuesParser {
-    PossibleValuesParser::new(Model::ALL.iter().map(|model| PossibleValue::new(model.name).help(model.about)))
+/// Names of models or networks on the command line. They are given on as they are listed.
+#[derive(Clone)]
+pub(crate) struct Names(PossibleValuesParser);
+
+impl Names {
+    /// One of these.
+    pub(crate) fn of<T: Into<PossibleValue>>(names: impl IntoIterator<Item = T>) -> Names {
+        Names(PossibleValuesParser::new(names.into_iter().map(Into::into).collect::<Vec<PossibleValue>>()))
+    }
+}
+
+impl TypedValueParser for Names {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, argument: Option<&Arg>, given: &OsStr) -> Result<String, clap::Error> {
+        let listed = self.0.possible_values().into_iter().flatten();
+        let same = |name: &PossibleValue| given.to_str().is_some_and(|given| same_name(name.get_name(), given));
+        let name = listed.filter(same).map(|name| name.get_name().to_string()).next();
+        self.0.parse_ref(command, argument, name.as_deref().map_or(given, OsStr::new))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        self.0.possible_values()
+    }
+}
+
+/// The names of all models.
+pub(crate) fn names() -> Names {
+    Names::of(Model::ALL.iter().map(|model| PossibleValue::new(model.name).help(model.about)))
 }
 
 /// The model of this name.
@@ -94,4 +123,24 @@ pub(crate) fn build(
     let options = ModelOptions { classes, in_channels, dropout };
     model.cost(&options, [height, width])?;
     Ok(model.build_with(device, init, &options)?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hyphens_and_underscores_are_the_same() {
+        let parsed = |given: &str| names().parse_ref(&Command::new("kiln"), None, OsStr::new(given));
+        for given in ["vgg11_bn-32", "vgg11-bn-32", "vgg11_bn_32", "vgg11-bn_32"] {
+            assert_eq!(parsed(given).unwrap(), "vgg11_bn-32");
+            assert_eq!(find(given).unwrap().name, "vgg11_bn-32");
+        }
+        assert_eq!(parsed("alexnet_2012").unwrap(), "alexnet-2012");
+        assert_eq!(parsed("vgg16-bn").unwrap(), "vgg16_bn");
+        for wrong in ["vgg11bn", "vgg11--bn", "VGG11", ""] {
+            assert!(parsed(wrong).is_err() && find(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use kiln_data::Classes;
 use kiln_gpu::Device;
 use kiln_nn::{Init, LoadOptions, Loaded, Module, StateDict, StateFile};
 use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights};
-use kiln_vision::Model;
+use kiln_vision::{Model, same_name};
 
 use crate::models;
 use crate::words::counted;
@@ -115,7 +115,7 @@ pub(crate) fn identify(file: &mut StateFile, path: &Path, name: Option<&str>) ->
     let shown = path.display();
     let card = ModelCard::from_metadata(file.metadata()).with_context(|| shown.to_string())?;
     let name = match (&card, name) {
-        (Some(card), Some(name)) if card.model != name => {
+        (Some(card), Some(name)) if !same_name(&card.model, name) => {
             bail!("{shown}: holds weights of {}, not of {name}; leave --model out", card.model)
         }
         (Some(card), _) => card.model.as_str(),
@@ -126,8 +126,9 @@ pub(crate) fn identify(file: &mut StateFile, path: &Path, name: Option<&str>) ->
     file.fit_names([description.head]);
     // Without a head of the right form, loading names what is wrong.
     let outputs = file.shape(description.head).and_then(|(_, shape)| shape.first().copied()).unwrap_or(0);
-    let card = card.unwrap_or_else(|| ModelCard {
-        model: description.name.to_string(),
+    let name = description.name.to_string();
+    let card = card.map(|card| ModelCard { model: name.clone(), ..card }).unwrap_or_else(|| ModelCard {
+        model: name,
         classes: Classes::numbered(outputs),
         input: description.input,
         mean: description.mean.to_vec(),
@@ -138,4 +139,36 @@ pub(crate) fn identify(file: &mut StateFile, path: &Path, name: Option<&str>) ->
         bail!("{shown}: has {classes} and weights for {outputs}; save it again");
     }
     Ok((description, card))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kiln_nn::save_tensors;
+    use kiln_tensor::{DType, Tensor};
+
+    use super::*;
+
+    /// As files that were written under another spelling of a name.
+    #[test]
+    fn a_card_may_spell_its_model_either_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let card = ModelCard {
+            model: "vgg11-bn-32".to_string(),
+            classes: ["cat", "dog"].into(),
+            input: [3, 32, 32],
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+        };
+        let bias = Tensor::zeros(&Device::open_default().unwrap(), [2], DType::F32).unwrap();
+        save_tensors([("classifier.3.bias", &bias)], &path, &card.to_metadata()).unwrap();
+        let file = StateFile::open(&path).unwrap();
+        for name in [None, Some("vgg11_bn-32"), Some("vgg11-bn_32")] {
+            let (description, card) = identify(&file, &path, name).unwrap();
+            assert_eq!((description.name, card.model.as_str()), ("vgg11_bn-32", "vgg11_bn-32"));
+        }
+        let told = identify(&file, &path, Some("vgg11_bn")).map(|_| ()).unwrap_err().to_string();
+        assert!(told.ends_with("holds weights of vgg11-bn-32, not of vgg11_bn; leave --model out"), "{told}");
+    }
 }

@@ -27,7 +27,7 @@ pub use alexnet::{AlexNet, AlexNetBuilder, alexnet, alexnet_32, alexnet_2012};
 pub use blueprint::Cost;
 pub use lenet::{LeNet5, LeNet5Builder, lenet5};
 pub use mlp::{Mlp, MlpBuilder, mlp};
-pub use model::{Model, ModelOptions};
+pub use model::{Model, ModelOptions, same_name};
 pub use vgg::{
     Vgg, VggBuilder, vgg11, vgg11_32, vgg11_bn, vgg11_bn_32, vgg13, vgg13_bn, vgg16, vgg16_32, vgg16_bn, vgg16_bn_32,
     vgg19, vgg19_bn,

@@ -31,7 +31,9 @@ const FASHION_MNIST_STD: [f32; 1] = [0.3530];
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
-    /// The name, in lower case. Models that torchvision has too have its name.
+    /// The name. A model that torchvision has is called what torchvision calls it (`vgg11_bn`); a form of it adds behind a hyphen
+    /// what sets it apart: `vgg11_bn-32` is for images of 32x32 pixels, `alexnet-2012` the paper's own. Wherever a name is given,
+    /// `-` and `_` are the same.
     pub name: &'static str,
     /// A line about it.
     pub about: &'static str,
@@ -150,18 +152,18 @@ impl Model {
             ..CIFAR
         },
         Model {
-            name: "vgg11-bn-32",
-            about: "VGG-11 with batch norm for images of 32x32 pixels",
-            head: "classifier.3.bias",
-            describe: |options| options.vgg(Vgg::builder_11_32(options.classes)).batch_norm(true).blueprint(),
-            ..CIFAR
-        },
-        Model {
             name: "vgg11_bn",
             about: "VGG-11 (Simonyan & Zisserman 2015) with batch norm",
             head: "classifier.6.bias",
             describe: |options| options.vgg(Vgg::builder_11(options.classes)).batch_norm(true).blueprint(),
             ..IMAGENET
+        },
+        Model {
+            name: "vgg11_bn-32",
+            about: "VGG-11 with batch norm for images of 32x32 pixels",
+            head: "classifier.3.bias",
+            describe: |options| options.vgg(Vgg::builder_11_32(options.classes)).batch_norm(true).blueprint(),
+            ..CIFAR
         },
         Model {
             name: "vgg13",
@@ -192,18 +194,18 @@ impl Model {
             ..CIFAR
         },
         Model {
-            name: "vgg16-bn-32",
-            about: "VGG-16 with batch norm for images of 32x32 pixels",
-            head: "classifier.3.bias",
-            describe: |options| options.vgg(Vgg::builder_16_32(options.classes)).batch_norm(true).blueprint(),
-            ..CIFAR
-        },
-        Model {
             name: "vgg16_bn",
             about: "VGG-16 (Simonyan & Zisserman 2015) with batch norm",
             head: "classifier.6.bias",
             describe: |options| options.vgg(Vgg::builder_16(options.classes)).batch_norm(true).blueprint(),
             ..IMAGENET
+        },
+        Model {
+            name: "vgg16_bn-32",
+            about: "VGG-16 with batch norm for images of 32x32 pixels",
+            head: "classifier.3.bias",
+            describe: |options| options.vgg(Vgg::builder_16_32(options.classes)).batch_norm(true).blueprint(),
+            ..CIFAR
         },
         Model {
             name: "vgg19",
@@ -221,9 +223,9 @@ impl Model {
         },
     ];
 
-    /// The model of this name.
+    /// The model of this name, with `-` and `_` the same.
     pub fn find(name: &str) -> Option<&'static Model> {
-        Model::ALL.iter().find(|model| model.name == name)
+        Model::ALL.iter().find(|model| same_name(model.name, name))
     }
 
     /// Builds it for this number of classes, otherwise with its own settings.
@@ -254,6 +256,18 @@ impl Model {
     pub fn cost(&self, options: &ModelOptions, image: [usize; 2]) -> Result<Cost> {
         (self.describe)(options)?.cost(image)
     }
+}
+
+/// Whether both are names of one model: `-` and `_` are the same.
+///
+/// ```
+/// use kiln_vision::{Model, same_name};
+/// assert!(same_name("vgg11_bn-32", "vgg11-bn-32"));
+/// assert_eq!(Model::find("vgg11-bn").map(|model| model.name), Some("vgg11_bn"));
+/// ```
+pub fn same_name(a: &str, b: &str) -> bool {
+    let letters = |name: &str| name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte }).collect::<Vec<u8>>();
+    letters(a) == letters(b)
 }
 
 /// Refuses counts of 0, by their names.

@@ -2,19 +2,20 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use clap::builder::PossibleValue;
 use clap::{Args, Subcommand};
 
 use super::nets::{NETS, SMALL_NETS};
 use super::step::TRAINED;
+use crate::models::Names;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-All times are by the wall clock and end when the device is done. A kernel is called twice to warm up, then in samples of as many
-calls as fill 10 ms; a sample is waited for at its end, and a call's time is the sample's by their number. There are 5 samples at
+All times are by the wall clock and end when the device is done. A kernel is called twice to warm up, then in samples of as many \
+calls as fill 10 ms; a sample is waited for at its end, and a call's time is the sample's by their number. There are 5 samples at \
 least, and more for up to a second. GFLOP/s are the best sample's, a multiply-add counted as two.
 
-The share is of the adapter's ceiling: the multiply-adds that it makes a second in registers, measured first, together with the
+The share is of the adapter's ceiling: the multiply-adds that it makes a second in registers, measured first, together with the \
 rate at which it copies memory (bytes read and written).
 
 Examples:
@@ -41,7 +42,7 @@ pub(crate) enum Bench {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --json each line has: problem, pass, plan (what computes it), median_ms, best_ms, gflops, share (of the ceiling, 1
+With --json each line has: problem, pass, plan (what computes it), median_ms, best_ms, gflops, share (of the ceiling, 1 \
 is all of it), ceiling_gflops, copy_gb_per_s, adapter, driver.
 
 Examples:
@@ -58,8 +59,8 @@ pub(crate) struct KernelArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A layer that a network has several times is measured once; `times` says how often it is there. The table ends with the sum
-over the network, each layer counted as often as it is there. The first layer's data gradient is left out, as training does
+A layer that a network has several times is measured once; `times` says how often it is there. The table ends with the sum \
+over the network, each layer counted as often as it is there. The first layer's data gradient is left out, as training does \
 not need it. Pooling, normalisation and activations are not measured.
 
 With --json each line has: net, problem, times, batch, pass, and the fields of `kiln bench conv --json`.
@@ -69,7 +70,7 @@ Examples:
   kiln bench layers --batch 64 --json")]
 pub(crate) struct LayersArgs {
     /// The network; all four unless given
-    #[arg(long, value_parser = PossibleValuesParser::new(NETS.iter().map(|net| net.name)))]
+    #[arg(long, value_parser = Names::of(NETS.iter().map(|net| net.name)))]
     pub(crate) net: Option<String>,
     /// Images in a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
@@ -81,20 +82,27 @@ pub(crate) struct LayersArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A step is forward, mean cross-entropy, backward, and SGD with rate 0.01 and momentum 0.9. It ends when the loss has been read
-back, which waits for all work queued before. Each step takes the same images and labels; weights have a fixed seed; dropout is
+A step is forward, mean cross-entropy, backward, and SGD with rate 0.01 and momentum 0.9. It ends when the loss has been read \
+back, which waits for all work queued before. Each step takes the same images and labels; weights have a fixed seed; dropout is \
 off, so that other frameworks can be compared to the last step. Three steps come first, then those that are timed.
 
-  first_step_ms        from before the model is built to the first loss: weights are drawn, kernels compiled, memory taken.
-                       The device is open by then. Drivers keep compiled kernels from run to run: empty their cache to
-                       measure without
-  median_ms, best_ms   over the timed steps
-  images_per_s         by the median
-  launches_per_step    kernel launches of the last step
-  device_bytes_peak    the most memory that tensors have held on the device at once
-  resident_bytes_peak  the most memory that the process has held, a software driver's included; null where the system
-                       does not tell (Linux and macOS do)
-  losses               of the first three steps
+  first_step_ms
+      from before the model is built to the first loss: weights are drawn, kernels compiled, memory taken. \
+The device is open by then. Drivers keep compiled kernels from run to run: empty their cache to measure \
+without
+  median_ms, best_ms
+      over the timed steps
+  images_per_s
+      by the median
+  launches_per_step
+      kernel launches of the last step
+  device_bytes_peak
+      the most memory that tensors have held on the device at once
+  resident_bytes_peak
+      the most memory that the process has held, a software driver's included; null where the system \
+does not tell (Linux and macOS do)
+  losses
+      of the first three steps
 
 Examples:
   kiln bench step --net lenet5
@@ -122,8 +130,8 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every way to compute a convolution or product that applies is timed, for each layer forward and for both gradients, in turns. The
-fastest is kept in a file for this adapter, its driver and this version of Kiln; every program that uses Kiln reads it from
+Every way to compute a convolution or product that applies is timed, for each layer forward and for both gradients, in turns. The \
+fastest is kept in a file for this adapter, its driver and this version of Kiln; every program that uses Kiln reads it from \
 then on. What an earlier run measured stays in it. A way has to be 5 % faster than the one that Kiln takes by itself.
 
 The file is in the user's cache folder, or in KILN_CACHE_DIR. `kiln devices` names it; delete it to undo.
@@ -140,7 +148,7 @@ pub(crate) struct TuneArgs {
         long,
         visible_alias = "model",
         required_unless_present = "show",
-        value_parser = PossibleValuesParser::new(NETS.iter().chain(SMALL_NETS).map(|net| net.name))
+        value_parser = Names::of(NETS.iter().chain(SMALL_NETS).map(|net| net.name))
     )]
     pub(crate) net: Vec<String>,
     /// Images in a batch: a problem of another size is another problem [default: by network, as in `kiln bench step`]
@@ -154,8 +162,6 @@ pub(crate) struct TuneArgs {
     pub(crate) json: bool,
 }
 
-fn trained() -> PossibleValuesParser {
-    PossibleValuesParser::new(
-        TRAINED.iter().map(|net| PossibleValue::new(net.name).help(format!("batch {} unless given", net.batch))),
-    )
+fn trained() -> Names {
+    Names::of(TRAINED.iter().map(|net| PossibleValue::new(net.name).help(format!("batch {} unless given", net.batch))))
 }
