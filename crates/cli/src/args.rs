@@ -21,29 +21,33 @@ From a folder of photos to a classifier. Put the photos of each class into a fol
 
   photos/cat/1.jpg  photos/cat/2.jpg  ...  photos/dog/1.jpg  ...
 
-  kiln train --model alexnet-32 --data photos --out runs/photos   # a fifth is kept for testing
-  kiln eval --weights runs/photos                                 # how good it is, class by class
-  kiln predict --weights runs/photos new.jpg                      # what is on another photo
+Train, with a fifth of the photos kept for testing; measure class by class; classify another photo:
 
-alexnet-32 sees photos at 32x32 pixels and trains in minutes. alexnet and vgg11_bn see them at
-224x224, and more in them; they want a GPU, many photos, or weights to start from:
+  kiln train --model alexnet-32 --data photos --out runs/photos
+  kiln eval --weights runs/photos
+  kiln predict --weights runs/photos new.jpg
+
+alexnet-32 sees photos at 32x32 pixels and trains in minutes. alexnet and vgg11_bn see them at 224x224, \
+and more in them; they want a GPU, many photos, or weights to start from:
 
   kiln train --data photos --model alexnet --pretrained alexnet.pth --freeze features
 
 More examples:
-  kiln train --model lenet5 --data fashion-mnist                  # with data that is built in
-  kiln models                                                     # all models
-  kiln devices                                                    # the adapters that can compute
-  kiln train --help                                               # every option, with its default
+  kiln train --model lenet5 --data fashion-mnist  # built-in data
+  kiln models  # all models
+  kiln devices  # the adapters that can compute
+  kiln train --help  # every option, with its default
 
 Environment:
-  KILN_BACKEND    vulkan, metal, dx12 or gl: only adapters of this interface
-  KILN_ADAPTER    the adapter, by its number in `kiln devices` or by a part of its name
-  KILN_CACHE_DIR  the folder for compiled kernels and the files of `kiln tune`, in place of the
-                  user's; empty: none
-  KILN_PLAN       how convolutions and products are computed where it applies: tiles, quads, direct,
-                  depthwise, winograd2, winograd4, tiles128x128 and smaller tiles, or cooperative
-                  (matrix units, which round to f16)
+  KILN_BACKEND
+      vulkan, metal, dx12 or gl: only adapters of this interface
+  KILN_ADAPTER
+      the adapter, by its number in `kiln devices` or by a part of its name
+  KILN_CACHE_DIR
+      the folder for compiled kernels and the files of `kiln tune`, in place of the user's; empty: none
+  KILN_PLAN
+      how convolutions and products are computed where it applies: tiles, quads, direct, depthwise, \
+winograd2, winograd4, tiles128x128 and smaller tiles, or cooperative (matrix units, which round to f16)
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.")]
 pub(crate) struct Cli {

@@ -12,7 +12,7 @@ use crate::args::Cli;
 #[command(after_help = "\
 Examples:
   kiln completions bash > ~/.local/share/bash-completion/completions/kiln
-  kiln completions zsh > ~/.zfunc/_kiln           # with ~/.zfunc in fpath
+  kiln completions zsh > ~/.zfunc/_kiln  # with ~/.zfunc in fpath
   kiln completions fish > ~/.config/fish/completions/kiln.fish
   kiln completions powershell >> $PROFILE")]
 pub(crate) struct CompletionsArgs {

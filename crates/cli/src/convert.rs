@@ -12,15 +12,14 @@ use crate::words::counted;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads what torch.save wrote, in the form of today and in the older one: a state dict, or a
-checkpoint that has one under a name such as state_dict or model. Which one is read is said; --key
-takes another, such as model_ema. Nothing in the file is executed. Each tensor keeps its name and
-type.
+Reads what torch.save wrote, in the form of today and in the older one: a state dict, or a \
+checkpoint that has one under a name such as state_dict or model. Which one is read is said; --key \
+takes another, such as model_ema. Nothing in the file is executed. Each tensor keeps its name and type.
 
-`kiln eval`, `kiln predict` and `kiln train` read such files themselves; a safetensors file is
+`kiln eval`, `kiln predict` and `kiln train` read such files themselves; a safetensors file is \
 smaller, and other programs read it without PyTorch.
 
-Files of Kiln have checksums. One that no longer matches them is refused: it was damaged, or another
+Files of Kiln have checksums. One that no longer matches them is refused: it was damaged, or another \
 program changed it. If the change is wanted, --unverified gives the file new checksums.
 
 Examples:

@@ -16,12 +16,14 @@ use crate::words::counted;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without --data, the test images of the run that the weights are of, with that run's settings, as
-its config.toml beside the weights has them. Of other data the test part, or the val part where
-there is no test part, or all images where there are no parts. Classes are matched by name; data may
-have some of the classes only, and the others are left out of the means. Precision is the part of
-the images called so that are so, recall the part of the images that are so and are called so, F1
-their harmonic mean.
+Without --data, the test images are those of the run that the weights come from, read with the settings \
+in the config.toml beside the weights. Of other data it is the test part, or the val part where there is \
+no test part, or all images where there are no parts. Classes are matched by name; the data may have only \
+some of them, and the others are left out of the means.
+
+The precision of a class is the fraction of the images predicted as that class that belong to it. Its \
+recall is the fraction of the images of that class that were predicted as it. F1 is the harmonic mean of \
+the two.
 
 Examples:
   kiln eval --weights runs/photos

@@ -24,20 +24,20 @@ use crate::{devices, npy, paths};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Writes a row of numbers for each image: what goes into the last layer, unless --layer names another
-one; such vectors are near to each other for images that the network finds alike. A layer's output
+Writes a row of numbers for each image: what goes into the last layer, unless --layer names another \
+one; such vectors are near to each other for images that the network finds alike. A layer's output \
 is flattened to a row.
 
-OUT.npy is read by numpy.load; OUT.json beside it has the names of the files, in which U+FFFD stands
-for what is not UTF-8, and of a dataset the labels and the names of the classes. In OUT.safetensors
-the rows are the tensor `features`, the labels the tensor `labels`, and the names are in the
+OUT.npy is read by numpy.load; OUT.json beside it has the names of the files, in which U+FFFD stands \
+for what is not UTF-8, and of a dataset the labels and the names of the classes. In OUT.safetensors \
+the rows are the tensor `features`, the labels the tensor `labels`, and the names are in the \
 metadata, as JSON under the key `kiln`.
 
 Examples:
   kiln features --weights runs/photos photos.npy holiday/ 'inbox/*.jpg'
   kiln features --weights runs/photos train.safetensors --data photos --part train
   kiln features --weights vgg16.pth --model vgg16 --layer features pool5.npy cat.jpg
-  kiln summary --model vgg16        # lists the layers' names")]
+  kiln summary --model vgg16  # lists the layers' names")]
 pub(crate) struct FeaturesArgs {
     #[command(flatten)]
     weights: WeightsArgs,

@@ -108,6 +108,56 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Every command with its subcommands.
+    fn commands(command: clap::Command) -> Vec<clap::Command> {
+        let inner = command.get_subcommands().cloned().flat_map(commands).collect::<Vec<_>>();
+        [command].into_iter().chain(inner).collect()
+    }
+
+    /// A paragraph of help is one line, which clap breaks at the terminal's width; a break in the source would be a second one.
+    #[test]
+    fn help_is_wrapped_once() {
+        let mut seen = 0;
+        for command in commands(Cli::command()) {
+            let name = command.get_name().to_string();
+            let texts = [command.get_after_help(), command.get_about()].map(|text| text.map(ToString::to_string));
+            let arguments =
+                command.get_arguments().flat_map(|argument| [argument.get_help(), argument.get_long_help()]);
+            let arguments: Vec<String> = arguments.flatten().map(ToString::to_string).collect();
+            let text = texts.iter().flatten().chain(&arguments);
+            for (line, next) in text.flat_map(|text| text.lines().zip(text.lines().skip(1)).collect::<Vec<_>>()) {
+                let flows = |line: &str| !line.is_empty() && !line.starts_with(' ');
+                assert!(!flows(line) || !flows(next), "kiln {name}: broken in the source: {line:?}, {next:?}");
+                // An explanation stands below its term, not beside it: clap could not indent the lines after the first.
+                assert!(!next.starts_with("       "), "kiln {name}: {next:?}");
+            }
+            for width in [60, 80, 100, 140] {
+                let help = command.clone().term_width(width).render_long_help().to_string();
+                for paragraph in texts[0]
+                    .iter()
+                    .flat_map(|text| text.lines())
+                    .filter(|line| line.len() > width && !line.trim_start().contains("  "))
+                {
+                    // As many lines as its words need, but for what is spaced on purpose.
+                    let indent = paragraph.len() - paragraph.trim_start().len();
+                    let mut filled = vec![String::new()];
+                    for word in paragraph.split_whitespace() {
+                        let last = filled.len() - 1;
+                        match filled[last].len() {
+                            0 => filled[last] = format!("{}{word}", " ".repeat(indent)),
+                            length if length + 1 + word.len() <= width => filled[last] += &format!(" {word}"),
+                            _ => filled.push(format!("{}{word}", " ".repeat(indent))),
+                        }
+                    }
+                    let filled = filled.join("\n");
+                    assert!(help.contains(&filled), "kiln {name} at {width}: {help}\nneeds\n{filled}");
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 50, "{seen}");
+    }
+
     #[test]
     fn causes_are_told_once() {
         let cause = io::Error::other("no room");

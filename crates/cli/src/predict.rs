@@ -17,12 +17,12 @@ use crate::{data, devices, paths, table};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Images may be PNG, JPEG, GIF, BMP, WebP, PNM or TIFF, of any size. The weights of `kiln train` say
-which model they are of, how large its images are, how they are normalised, and what the classes
-are called. Fashion-MNIST and MNIST are bright on black: use --invert for a dark object on a light
+Images may be PNG, JPEG, GIF, BMP, WebP, PNM or TIFF, of any size. The weights of `kiln train` say \
+which model they are of, how large its images are, how they are normalised, and what the classes \
+are called. Fashion-MNIST and MNIST are bright on black: use --invert for a dark object on a light \
 ground.
 
-An image that cannot be read is told at the end, after the predictions for the others; the exit
+An image that cannot be read is reported at the end, after the predictions for the others; the exit \
 code is then 1.
 
 Examples:

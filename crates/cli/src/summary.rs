@@ -12,8 +12,8 @@ use crate::{devices, models};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Lists the layers in the order in which they run, with the names that --freeze and `kiln features
---layer` take. FLOPs are of a forward pass: a multiplication and an addition are two. Memory is
+Lists the layers in the order in which they run, with the names that --freeze and `kiln features \
+--layer` take. FLOPs are of a forward pass: a multiplication and an addition are two. Memory is \
 that of the layers' outputs, which training keeps for the backward pass.
 
 Examples:

@@ -89,7 +89,7 @@ fn a_frozen_layer_normalises_by_its_running_statistics_and_keeps_them() {
         assert_eq!(y.to_vec::<f32>().unwrap(), expected);
         assert_eq!(bits(&model), before);
         // Layers in front of it still learn: the slope of its ReLU over the deviation, which is the same for a channel.
-        let dx = y.sum(&[], false).unwrap().backward().unwrap().get(&leaf).unwrap().to_vec::<f32>().unwrap();
+        let dx = y.sum(..).unwrap().backward().unwrap().get(&leaf).unwrap().to_vec::<f32>().unwrap();
         for (channel, var) in [0, 2].into_iter().zip(running_var(&before)) {
             let slope = (var + 1e-5).sqrt().recip();
             let expected: Vec<f32> =

@@ -7,7 +7,8 @@ use std::time::Instant;
 use kiln_autograd::{Gradients, Tape};
 use kiln_data::{Batch, Loader, Skipped, Splits};
 use kiln_nn::{
-    Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, StateFile, clip_grad_norm, clip_grad_value,
+    Ema, GradientAccumulator, Module, Optimizer, ReduceLrOnPlateau, StateDict, StateFile, clip_grad_norm,
+    clip_grad_value,
 };
 
 use crate::batch::{Feed, ToDevice};

@@ -23,7 +23,7 @@ const WEIGHTS: &str = "runs/compare";
 /// What the command line asks for.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Measures products, convolutions and training steps in rounds: in each, every program in turn. The report has the best of all
+Measures products, convolutions and training steps in rounds: in each, every program in turn. The report has the best of all \
 rounds and the median of their medians.
 
 Examples:

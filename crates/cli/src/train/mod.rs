@@ -29,31 +29,31 @@ pub(crate) const TRACE_FILE: &str = "trace.json";
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is left out has a default that suits the model and the data: images are brought to the model's
-size, cut and mirrored at random, and normalised by their own mean and deviation (with --pretrained by
+What is left out has a default that suits the model and the data: images are brought to the model's \
+size, cut and mirrored at random, and normalised by their own mean and deviation (with --pretrained by \
 those of the weights).
 
 The folder of the results then has
-  config.toml               all settings; `kiln train --config config.toml` runs them again
-  metrics.jsonl             a line of JSON for each epoch
-  best.safetensors          the weights of the epoch with the best test accuracy, and of equally
-                            accurate epochs of that with the lowest test loss
-  model.safetensors         the last weights
-  checkpoint.safetensors    all that --resume needs
-  report.html               curves, confusion matrix, best and worst predictions; and curves.svg
+  config.toml: all settings; `kiln train --config config.toml` runs them again
+  metrics.jsonl: a line of JSON for each epoch
+  best.safetensors: the weights of the epoch with the best test accuracy, and of equally accurate epochs \
+of that with the lowest test loss
+  model.safetensors: the last weights
+  checkpoint.safetensors: all that --resume needs
+  report.html: curves, confusion matrix, best and worst predictions; and curves.svg
 
-Ctrl-C ends a run after its step, saves a checkpoint and says how to go on; a second Ctrl-C ends it
-at once. A closed terminal ends it as the first Ctrl-C does, unless it was started with nohup. Where its
+Ctrl-C ends a run after its step, saves a checkpoint and says how to go on; a second Ctrl-C ends it \
+at once. A closed terminal ends it as the first Ctrl-C does, unless it was started with nohup. Where its \
 output cannot be written any more, a run goes on: its files have what it would show.
 
 One run at a time writes into a folder; a second one is refused.
 
---resume with more --epochs or --steps makes a run longer, also one that was finished. Schedules that
-depend on the length (cosine, one-cycle, polynomial) are stretched: the learning rate goes on as in a
+--resume with more --epochs or --steps makes a run longer, also one that was finished. Schedules that \
+depend on the length (cosine, one-cycle, polynomial) are stretched: the learning rate goes on as in a \
 run that had the new length from the start, and kiln prints how it changes. Others simply continue.
 
-In a --config file each long option is a key, without its dashes: lr = 0.01, freeze = [\"features\"].
-Options on the command line win over it. Relative paths in it start from the folder that its key
+In a --config file each long option is a key, without its dashes: lr = 0.01, freeze = [\"features\"]. \
+Options on the command line win over it. Relative paths in it start from the folder that its key \
 working-dir names, as a run's config.toml has it, or else from the current folder.
 
 Examples:
