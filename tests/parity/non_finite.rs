@@ -61,10 +61,10 @@ const RECORDED: &[(&str, Op)] = &[
     ("bce_pos_weight", |x| bce(x, Some(2.0))),
     ("softmax", |x| x[0].softmax(1)),
     ("log_softmax", |x| x[0].log_softmax(1)),
-    ("amax", |x| x[0].max(&[1], false)),
-    ("amin", |x| x[0].min(&[1], false)),
-    ("sum", |x| x[0].sum(&[1], false)),
-    ("mean", |x| x[0].mean(&[1], false)),
+    ("amax", |x| x[0].max(1)),
+    ("amin", |x| x[0].min(1)),
+    ("sum", |x| x[0].sum(1)),
+    ("mean", |x| x[0].mean(1)),
     ("cross_entropy", |x| cross_entropy(x, 0.0)),
     ("cross_entropy_smooth", |x| cross_entropy(x, 0.1)),
     ("cross_entropy_shares", |x| {
@@ -73,16 +73,16 @@ const RECORDED: &[(&str, Op)] = &[
         let shares = upload(x[0].tensor().device(), &Array::new(&[6, 3], shares.concat()), x[0].tensor().dtype())?;
         x[0].cross_entropy_with(&shares, &each(0.0))
     }),
-    ("max_pool", |x| x[0].max_pool2d(&MaxPool2dOptions::new([1, 2]))),
-    ("max_pool_relu", |x| x[0].max_pool2d_relu(&MaxPool2dOptions::new([1, 2]))),
-    ("avg_pool", |x| x[0].avg_pool2d(&AvgPool2dOptions::new([1, 2]))),
+    ("max_pool", |x| x[0].max_pool2d(MaxPool2dOptions::new([1, 2]))),
+    ("max_pool_relu", |x| x[0].max_pool2d_relu(MaxPool2dOptions::new([1, 2]))),
+    ("avg_pool", |x| x[0].avg_pool2d(AvgPool2dOptions::new([1, 2]))),
     ("adaptive_max_pool", |x| x[0].adaptive_max_pool2d([1, 7])),
     ("adaptive_avg_pool", |x| x[0].adaptive_avg_pool2d([1, 7])),
     ("batch_norm_relu", |x| {
         let [mean, var] = [0.0, 1.0].map(|value| Tensor::full(x[0].tensor().device(), [8], value, DType::F32));
         x[0].batch_norm(&mean?, &var?, None, &BatchNormOptions { relu: true, ..BatchNormOptions::default() })
     }),
-    ("local_response_norm", |x| x[0].local_response_norm(&LocalResponseNormOptions::new(3))),
+    ("local_response_norm", |x| x[0].local_response_norm(LocalResponseNormOptions::new(3))),
 ];
 
 fn bce(x: &[Var], pos_weight: Option<f64>) -> kiln_autograd::Result<Var> {

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use kiln_nn::StateFile;
 
+use crate::note::note;
 use crate::weights;
 use crate::words::counted;
 
@@ -53,7 +54,11 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<()> {
     };
     weights::say_what_is_read(&args.input, &file);
     if !file.no_tensors().is_empty() {
-        eprintln!("{}: left out, since they are no tensors: {}", args.input.display(), file.no_tensors().join(", "));
+        note(format_args!(
+            "{}: left out, since they are no tensors: {}",
+            args.input.display(),
+            file.no_tensors().join(", ")
+        ));
     }
     let mut out = io::stdout().lock();
     let (mut tensors, mut elements) = (0usize, 0usize);

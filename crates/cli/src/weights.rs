@@ -11,6 +11,7 @@ use kiln_train::{BEST_FILE, ModelCard, Normalize, WEIGHTS_FILE, readable_weights
 use kiln_vision::{Model, same_name};
 
 use crate::models;
+use crate::note::note;
 use crate::words::counted;
 
 /// How many tensors a line names.
@@ -88,24 +89,30 @@ pub(crate) fn file_of(path: &Path) -> Result<PathBuf> {
 pub(crate) fn say_what_is_read(path: &Path, file: &StateFile) {
     let shown = path.display();
     if let Some(key) = file.path() {
-        eprintln!("{shown}: the weights are those under {key:?}");
+        note(format_args!("{shown}: the weights are those under {key:?}"));
     }
     if !file.others().is_empty() {
         let others = file.others().iter().map(|other| format!("{other:?}")).collect::<Vec<_>>().join(", ");
-        eprintln!("{shown}: it also holds tensors under {others}, which `kiln convert --key NAME` writes to a file");
+        note(format_args!(
+            "{shown}: it also holds tensors under {others}, which `kiln convert --key NAME` writes to a file"
+        ));
     }
 }
 
 /// Says how names in the file became the model's, and what was left out.
 pub(crate) fn say_what_fits(path: &Path, loaded: &Loaded) {
     if !loaded.removed.is_empty() {
-        eprintln!("{}: {} was removed from the names of its tensors", path.display(), loaded.removed.join(" and "));
+        note(format_args!(
+            "{}: {} was removed from the names of its tensors",
+            path.display(),
+            loaded.removed.join(" and ")
+        ));
     }
     let beside = &loaded.unexpected;
     if !beside.is_empty() {
         let more = if beside.len() > SHOWN { format!(" and {} more", beside.len() - SHOWN) } else { String::new() };
         let names = beside.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-        eprintln!("{}: left out, since they are not of the model: {names}{more}", path.display());
+        note(format_args!("{}: left out, since they are not of the model: {names}{more}", path.display()));
     }
 }
 
@@ -163,12 +170,12 @@ mod tests {
         };
         let bias = Tensor::zeros(&Device::open_default().unwrap(), [2], DType::F32).unwrap();
         save_tensors([("classifier.3.bias", &bias)], &path, &card.to_metadata()).unwrap();
-        let file = StateFile::open(&path).unwrap();
+        let mut file = StateFile::open(&path).unwrap();
         for name in [None, Some("vgg11_bn-32"), Some("vgg11-bn_32")] {
-            let (description, card) = identify(&file, &path, name).unwrap();
+            let (description, card) = identify(&mut file, &path, name).unwrap();
             assert_eq!((description.name, card.model.as_str()), ("vgg11_bn-32", "vgg11_bn-32"));
         }
-        let told = identify(&file, &path, Some("vgg11_bn")).map(|_| ()).unwrap_err().to_string();
+        let told = identify(&mut file, &path, Some("vgg11_bn")).map(|_| ()).unwrap_err().to_string();
         assert!(told.ends_with("holds weights of vgg11-bn-32, not of vgg11_bn; leave --model out"), "{told}");
     }
 }

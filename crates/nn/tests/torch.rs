@@ -141,7 +141,7 @@ fn scalars_and_tensors_beside_the_state_dict_are_no_weights() {
         ("protocol4.pth", "model.module", &[]),
         ("quantized_beside.pth", "state_dict", &["."]),
     ] {
-        let mut file = StateFile::open(&recorded(name)).unwrap();
+        let mut file = StateFile::open(recorded(name)).unwrap();
         assert_eq!(
             (file.path(), file.others()),
             (Some(key), &others.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>()[..])
@@ -150,7 +150,7 @@ fn scalars_and_tensors_beside_the_state_dict_are_no_weights() {
         assert_eq!(floats(&mut file, &format!("{prefix}weight")), WEIGHT, "{name}");
         assert_eq!(file.names().count(), if name == "lightning.pth" { 3 } else { 2 }, "{name}");
     }
-    let file = StateFile::open(&recorded("parallel.pth")).unwrap();
+    let file = StateFile::open(recorded("parallel.pth")).unwrap();
     assert_eq!((file.path(), file.no_tensors()), (None, &["extra".to_owned()][..]));
 }
 
@@ -162,13 +162,13 @@ fn another_state_dict_is_taken_by_its_key() {
         ("several.pth", "generator", WEIGHT),
         ("several.pth", "discriminator", averaged),
     ] {
-        let mut file = StateFile::open_at(&recorded(name), key).unwrap();
+        let mut file = StateFile::open_at(recorded(name), key).unwrap();
         assert_eq!(file.path(), Some(key));
         assert_eq!(floats(&mut file, "weight"), expected);
     }
-    let file = StateFile::open_at(&recorded("imagenet.pth"), ".").unwrap();
+    let file = StateFile::open_at(recorded("imagenet.pth"), ".").unwrap();
     assert_eq!((file.path(), file.names().collect::<Vec<_>>()), (None, vec!["best_acc1"]));
-    let refused = StateFile::open_at(&recorded("several.pth"), "critic").unwrap_err().to_string();
+    let refused = StateFile::open_at(recorded("several.pth"), "critic").unwrap_err().to_string();
     let list = "choose one of those that it has: \"generator\" (2 tensors), \"discriminator\" (2 tensors)";
     assert_eq!(refused, format!("{}: it holds no tensors under \"critic\"; {list}", recorded("several.pth").display()));
 }
@@ -180,7 +180,7 @@ fn names_of_wrapped_models_are_loaded() {
         [("parallel.pth", "module.", &[][..]), ("lightning.pth", "model.", &["loss.weight".to_owned()])]
     {
         let layer = Linear::new(&device, &Init::seed(1), 3, 2).unwrap();
-        let loaded = layer.load_with(&recorded(name), LoadOptions::new()).unwrap();
+        let loaded = layer.load_with(recorded(name), LoadOptions::new()).unwrap();
         assert_eq!((&loaded.removed[..], &loaded.unexpected[..]), (&[removed.to_owned()][..], left_out));
         let weight = layer.parameters().get("weight").unwrap().value().to_vec::<f32>().unwrap();
         assert_eq!(weight.into_iter().map(f64::from).collect::<Vec<_>>(), WEIGHT, "{name}");
@@ -207,7 +207,7 @@ fn members_are_held_against_their_sums() {
             error.contains(&format!(" bytes that {tensor} lies in are not those that the zip archive has the sum of")),
             "{error}"
         );
-        assert!(StateFile::open(&path).unwrap().save(&folder.path().join("out.safetensors")).is_err());
+        assert!(StateFile::open(&path).unwrap().save(folder.path().join("out.safetensors")).is_err());
     }
     // The pickle, whose numbers would still be a state dict.
     let mut file = fs::read(recorded("imagenet.pth")).unwrap();
@@ -216,7 +216,7 @@ fn members_are_held_against_their_sums() {
     fs::write(&path, &file).unwrap();
     assert!(matches!(StateFile::open(&path).unwrap_err(), Error::Damaged { .. }));
     // Without sums, as PyTorch writes on demand.
-    assert_eq!(floats(&mut StateFile::open(&recorded("no_sums.pth")).unwrap(), "weight"), WEIGHT);
+    assert_eq!(floats(&mut StateFile::open(recorded("no_sums.pth")).unwrap(), "weight"), WEIGHT);
 }
 
 /// What opening a file of these bytes says, without the path.

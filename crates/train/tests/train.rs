@@ -456,7 +456,7 @@ fn what_cannot_be_run_is_told_before_the_first_step() {
     // With its lock, it may.
     let mut optim = Sgd::new(model.parameters(), 0.1);
     one().locked(lock).run(&model, &mut optim, &splits(), &feed(), &mut ()).unwrap();
-    assert_eq!(StateFile::open(&shared.join(WEIGHTS_FILE)).unwrap().names().count(), 2);
+    assert_eq!(StateFile::open(shared.join(WEIGHTS_FILE)).unwrap().names().count(), 2);
     // A folder where the file should be.
     fs::create_dir(folder.path().join(METRICS_FILE)).unwrap();
     let error = told(&splits(), feed(), one().out(folder.path()));

@@ -127,8 +127,8 @@ impl StateFile {
     ///
     /// # Errors
     /// As [`StateFile::open`], and [`Error::Torch`] where there are no tensors.
-    pub fn open_at(path: &Path, key: &str) -> Result<StateFile> {
-        StateFile::open_with(path, Some(key), true)
+    pub fn open_at(path: impl AsRef<Path>, key: &str) -> Result<StateFile> {
+        StateFile::open_with(path.as_ref(), Some(key), true)
     }
 
     fn open_with(path: &Path, key: Option<&str>, verify: bool) -> Result<StateFile> {
