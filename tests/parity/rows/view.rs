@@ -138,9 +138,7 @@ fn permute() -> Row {
         view!(|x, axes| x.permute(axes)),
         movement::permute,
         vec![
-            wrong("permute: axes [0, 0] for a tensor of shape [2, 3]; needs each of 0..2 once", |d| {
-                zeros(d, &[2, 3])?.permute([0, 0])
-            }),
+            wrong("permute: axes [0, 0] name axis 0 twice; name each once", |d| zeros(d, &[2, 3])?.permute([0, 0])),
             wrong("permute: axes [0] for a tensor of shape [2, 3]; needs each of 0..2 once", |d| {
                 zeros(d, &[2, 3])?.permute([0])
             }),

@@ -265,7 +265,7 @@ impl StateFile {
     /// device and holds one tensor at a time in memory. The file appears whole or not at all, and may replace the one that is read.
     ///
     /// ```
-    /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, Module, StateFile};
+    /// # use kiln_tensor::Device; use kiln_nn::{Init, Linear, StateDict, StateFile};
     /// # fn main() -> Result<(), kiln_nn::Error> {
     /// # let device = Device::open_default()?;
     /// # let folder = tempfile::tempdir().unwrap(); let from = folder.path().join("a"); let to = folder.path().join("b");
