@@ -32,6 +32,8 @@ fn public_functions(path: &Path) -> BTreeSet<String> {
             // What makes options is no op.
             if line.starts_with("impl") {
                 of_options = line.contains("Options");
+            } else if *line == "}" {
+                of_options = false;
             }
             !of_options
         })
