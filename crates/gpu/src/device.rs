@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::adapter::{self, AdapterInfo, Opened, Options};
 use crate::cache;
+use crate::census::Census;
 use crate::compile::Layouts;
 use crate::error::{FaultCell, GpuError};
 use crate::launch::{Ring, Stream};
@@ -102,7 +103,8 @@ impl Device {
     }
 
     fn of(info: AdapterInfo, cache_dir: Option<PathBuf>, faults: Arc<FaultCell>, gpu: Option<Gpu>) -> Device {
-        let (stream, pool, extensions) = Default::default();
+        let (stream, extensions) = Default::default();
+        let pool = Mutex::new(Pool::new(gpu.is_none().then(Census::default)));
         Device(Arc::new(Inner { info, cache_dir, faults, stream, pool, extensions, gpu }))
     }
 

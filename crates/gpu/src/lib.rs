@@ -34,6 +34,7 @@
 
 mod adapter;
 pub mod cache;
+mod census;
 mod compile;
 mod device;
 mod error;
@@ -45,6 +46,7 @@ mod quiet;
 mod transfer;
 
 pub use adapter::{AdapterClass, AdapterInfo, AdapterKind, Backend, Features, Limits, MatrixUnit, Options};
+pub use census::Live;
 pub use compile::{ParamSpace, Pipeline, PipelineDescriptor};
 pub use device::Device;
 pub use error::GpuError;

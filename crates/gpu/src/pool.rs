@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 
+use crate::census::Census;
 use crate::device::{Device, Gpu, Inner};
 use crate::error::GpuError;
 
@@ -88,6 +89,8 @@ pub(crate) struct Pool {
     reserved: u64,
     allocations: u64,
     labels: BTreeMap<&'static str, (u64, u64)>,
+    /// Of a device for shapes only.
+    pub(crate) census: Option<Census>,
 }
 
 /// The size of the block that serves `bytes`: steps of an eighth between powers of two, so at most 12.5 % is lost on large
@@ -99,6 +102,10 @@ fn size_class(bytes: u64) -> u64 {
 }
 
 impl Pool {
+    pub(crate) fn new(census: Option<Census>) -> Pool {
+        Pool { census, ..Pool::default() }
+    }
+
     /// A free block that serves the class, if there is one that wastes at most an eighth more.
     fn take_free(&mut self, class: u64) -> Option<Block> {
         let (&found, blocks) = self.free.range_mut(class..=class + class / 8).find(|(_, blocks)| !blocks.is_empty())?;
@@ -119,16 +126,22 @@ impl Pool {
         Some(block)
     }
 
-    fn count_in(&mut self, label: &'static str, bytes: u64) {
+    /// The allocation's number in the census; 0 without one.
+    fn count_in(&mut self, label: &'static str, bytes: u64) -> u64 {
         self.in_use += bytes;
+        let new_peak = self.in_use > self.peak;
         self.peak = self.peak.max(self.in_use);
         self.allocations += 1;
         let entry = self.labels.entry(label).or_default();
         entry.0 += bytes;
         entry.1 += 1;
+        self.census.as_mut().map_or(0, |census| census.count_in(label, bytes, new_peak))
     }
 
-    fn count_out(&mut self, label: &'static str, bytes: u64) {
+    fn count_out(&mut self, label: &'static str, bytes: u64, id: u64) {
+        if let Some(census) = &mut self.census {
+            census.count_out(id);
+        }
         self.in_use -= bytes;
         self.allocations -= 1;
         if let Some(entry) = self.labels.get_mut(label) {
@@ -196,12 +209,14 @@ struct Held {
     block: Block,
     bytes: u64,
     label: &'static str,
+    /// Its number in the census.
+    id: u64,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut pool = self.inner.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.count_out(self.label, self.block.size);
+        pool.count_out(self.label, self.block.size, self.id);
         pool.free.entry(self.block.size).or_default().push(self.block.clone());
     }
 }
@@ -316,9 +331,9 @@ impl Device {
                 Block { buffer, offset: 0, size: class }
             }
         };
-        pool.count_in(label, block.size);
+        let id = pool.count_in(label, block.size);
         drop(pool);
-        Ok(Allocation(Arc::new(Held { inner: self.inner().clone(), block, bytes, label })))
+        Ok(Allocation(Arc::new(Held { inner: self.inner().clone(), block, bytes, label, id })))
     }
 
     fn create_buffer(&self, pool: &mut Pool, size: u64) -> Result<Arc<RawBuffer>, wgpu::Error> {
@@ -354,6 +369,9 @@ impl Device {
     pub fn reset_peak(&self) {
         let mut pool = self.inner().pool.lock().unwrap_or_else(PoisonError::into_inner);
         pool.peak = pool.in_use;
+        if let Some(census) = &mut pool.census {
+            census.reset_peak();
+        }
     }
 
     /// Gives memory that is kept for reuse back to the driver.

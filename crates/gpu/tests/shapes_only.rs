@@ -1,7 +1,7 @@
 //! A device without a GPU behind it. The first tests need no adapter.
 #![allow(clippy::unwrap_used)]
 
-use kiln_gpu::{AdapterInfo, Allocation, Binding, Device, GpuError, Options, PipelineDescriptor};
+use kiln_gpu::{AdapterInfo, Allocation, Binding, Device, GpuError, Live, Options, PipelineDescriptor};
 
 /// What no compiler takes: nothing may compile it.
 fn nonsense<'a>(device: &Device) -> PipelineDescriptor<'a> {
@@ -82,6 +82,7 @@ fn the_pool_accounts_as_on_the_adapter() {
     let info = AdapterInfo::find(Options::new()).unwrap();
     let devices = [Device::open_default().unwrap(), Device::shapes_only(info)];
     assert_eq!(devices[0].info(), devices[1].info());
+    assert_eq!(devices[0].live(), None);
     let reports = devices.map(|device| {
         let mut held: Vec<Allocation> = Vec::new();
         let mut seed = 1u32;
@@ -105,6 +106,26 @@ fn the_pool_accounts_as_on_the_adapter() {
     });
     assert!(reports[0].last().unwrap().in_use > 0);
     assert_eq!(reports[0], reports[1]);
+}
+
+#[test]
+fn what_was_held_at_the_peak_is_listed() {
+    let device = Device::shapes_only(AdapterInfo::software());
+    let bytes = |live: Option<Vec<Live>>| live.unwrap().iter().map(|live| live.bytes).collect::<Vec<_>>();
+    let take = |bytes| device.allocate(bytes, "x").unwrap();
+    let (a, b) = (take(256), take(512));
+    assert_eq!(bytes(device.live_at_peak()), [256, 512]);
+    drop(a);
+    // As high as before, not higher: the first time counts.
+    let c = take(256);
+    assert_eq!((bytes(device.live_at_peak()), bytes(device.live())), (vec![256, 512], vec![512, 256]));
+    let d = take(1024);
+    drop((b, d));
+    assert_eq!(bytes(device.live_at_peak()), [512, 256, 1024]);
+    device.reset_peak();
+    assert_eq!((bytes(device.live_at_peak()), device.memory().peak), (vec![256], 256));
+    drop(c);
+    assert_eq!((bytes(device.live_at_peak()), bytes(device.live())), (vec![256], vec![]));
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod parameter;
 mod plateau;
 mod schedule;
 mod state;
+mod step_memory;
 mod summary;
 
 pub use buffer::{Buffer, Count, Entry};
@@ -69,4 +70,5 @@ pub use state::{
     LoadOptions, Loaded, MAX_HEADER_BYTES, MAX_PICKLE_BYTES, StateDict, StateFile, TensorSource, save_tensors,
     write_atomically,
 };
+pub use step_memory::{StepMemory, step_memory};
 pub use summary::{LayerSummary, Summary, op_flops, summary};

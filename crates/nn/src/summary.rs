@@ -198,10 +198,14 @@ fn short(number: u64, units: [&str; 4], base: f64) -> String {
     if unit == 0 { format!("{number}{}", units[0]) } else { format!("{value:.2}{}", units[unit]) }
 }
 
+/// Bytes with a unit of powers of 1,024.
+pub(crate) fn binary(bytes: u64) -> String {
+    short(bytes, [" B", " KiB", " MiB", " GiB"], 1024.0)
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = |number: u64| short(number, ["", " k", " M", " G"], 1000.0);
-        let bytes = |number: u64| short(number, [" B", " KiB", " MiB", " GiB"], 1024.0);
         let mut rows = vec![["layer", "ops", "output", "parameters", "FLOPs", "memory"].map(String::from)];
         for layer in &self.layers {
             let name = if layer.name.is_empty() { "-" } else { &layer.name };
@@ -211,7 +215,7 @@ impl fmt::Display for Summary {
                 layer.output.to_string(),
                 layer.parameters.to_string(),
                 counted(layer.flops),
-                bytes(layer.bytes),
+                binary(layer.bytes),
             ]);
         }
         let widths: Vec<usize> =
@@ -227,6 +231,11 @@ impl fmt::Display for Summary {
         }
         writeln!(f, "parameters    {} ({} trainable)", self.parameters, self.trainable)?;
         writeln!(f, "FLOPs         {} forward", counted(self.flops))?;
-        write!(f, "memory        {} of state, {} of activations", bytes(self.state_bytes), bytes(self.activation_bytes))
+        write!(
+            f,
+            "memory        {} of state, {} of activations",
+            binary(self.state_bytes),
+            binary(self.activation_bytes)
+        )
     }
 }

@@ -29,7 +29,7 @@ pub mod plan;
 mod shape;
 mod tensor;
 
-pub use kiln_gpu::{AdapterInfo, Device, GpuError};
+pub use kiln_gpu::{AdapterInfo, Device, GpuError, Live};
 
 pub use axis::{Axes, Axis, AxisRange, NewShape, Size, Size2};
 pub use dtype::{DType, Element};
