@@ -3,12 +3,12 @@
 
 use kiln_autograd::Tape;
 use kiln_nn::{Init, Module};
-use kiln_tensor::{DType, Device, Tensor};
+use kiln_tensor::{AdapterInfo, DType, Device, Tensor};
 use kiln_vision::{Model, lenet5};
 
 #[test]
 fn parameters_have_torchvisions_form_of_names() {
-    let device = Device::open_default().unwrap();
+    let device = Device::shapes_only(AdapterInfo::software());
     let model = lenet5(&device, Init::seed(42), 10).unwrap();
     let shapes: Vec<(String, Vec<usize>)> =
         model.parameters().iter().map(|(name, p)| (name.to_string(), p.shape().to_vec())).collect();
@@ -55,7 +55,7 @@ fn models_are_found_by_name() {
 
 #[test]
 fn wrong_input_is_told_with_the_layer() {
-    let device = Device::open_default().unwrap();
+    let device = Device::shapes_only(AdapterInfo::software());
     assert_eq!(lenet5(&device, Init::seed(1), 0).unwrap_err().to_string(), "lenet5: classes = 0; pass at least 1");
     let model = lenet5(&device, Init::seed(1), 10).unwrap();
     let told = |shape: [usize; 4]| {

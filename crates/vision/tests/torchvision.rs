@@ -3,7 +3,7 @@
 
 use kiln_autograd::Tape;
 use kiln_nn::{Entry, Init, Module, summary};
-use kiln_tensor::{DType, Device, Tensor};
+use kiln_tensor::{AdapterInfo, DType, Device, Tensor};
 use kiln_vision::{AlexNet, Mlp, Model, ModelOptions, Vgg, alexnet_32, mlp, vgg11_32};
 
 /// A model of torchvision: its name, the elements of its parameters, and the entries of its state dict with their shapes.
@@ -65,36 +65,74 @@ const VGG11: &[(usize, &[usize])] = &[
     (18, &[512, 512, 3, 3]),
 ];
 
-/// Each model of the table is built once: the large ones take their time.
+/// Elements of all parameters, and operations for an image, of each listed model at its own size and classes. Those of torchvision's
+/// models are compared with its own figures below.
+const COSTS: &[(&str, usize, u64)] = &[
+    ("alexnet", 61_100_840, 1_429_741_160),
+    ("alexnet-2012", 60_965_224, 1_453_990_632),
+    ("alexnet-32", 6_976_842, 343_766_026),
+    ("lenet5", 61_706, 852_370),
+    ("mlp", 535_818, 1_071_626),
+    ("vgg11", 132_863_336, 15_239_171_048),
+    ("vgg11-32", 9_488_266, 306_492_426),
+    ("vgg11_bn", 132_868_840, 15_254_023_144),
+    ("vgg11_bn-32", 9_493_770, 306_795_530),
+    ("vgg13", 133_047_848, 22_647_557_096),
+    ("vgg13_bn", 133_053_736, 22_672_042_984),
+    ("vgg16", 138_357_544, 30_973_762_536),
+    ("vgg16-32", 14_982_474, 627_606_538),
+    ("vgg16_bn", 138_365_992, 31_000_857_576),
+    ("vgg16_bn-32", 14_990_922, 628_159_498),
+    ("vgg19", 143_667_240, 39_299_967_976),
+    ("vgg19_bn", 143_678_248, 39_329_672_168),
+];
+
+/// On devices without a GPU: every model at its full size and others takes milliseconds.
 #[test]
 fn every_model_is_what_it_says() {
-    let device = Device::open_default().unwrap();
     let mut torchvisions = recorded();
-    for description in Model::ALL {
-        let name = description.name;
-        let known = torchvisions.iter().position(|model| model.name == name).map(|at| torchvisions.remove(at));
-        let classes = if known.is_some() { 1000 } else { 7 };
-        let model = description.build(&device, Init::seed(1), classes).unwrap();
-        assert_eq!(model.parameters().get(description.head).unwrap().shape()[0], classes, "{name}");
+    assert_eq!(
+        COSTS.iter().map(|known| known.0).collect::<Vec<_>>(),
+        Model::ALL.iter().map(|model| model.name).collect::<Vec<_>>()
+    );
+    for (description, &(name, parameters, flops)) in Model::ALL.iter().zip(COSTS) {
         let [c, h, w] = description.input;
         assert_eq!((description.mean.len(), description.std.len()), (c, c), "{name}");
-        // Sizes that leave less of the features than the classifier takes are work enough where images are large.
-        let [h, w] = if h > 64 { [64, 70] } else { [h, w] };
-        let images = Tensor::ones(&device, [1, c, h, w], DType::F32).unwrap();
-        let logits = model.forward(&Tape::eval().constant(images)).unwrap();
-        assert_eq!(logits.dims::<2>().unwrap(), [1, classes], "{name}");
-        assert!(logits.to_vec::<f32>().unwrap().iter().all(|logit| logit.is_finite()), "{name}");
+        for info in [AdapterInfo::software(), AdapterInfo::discrete()] {
+            let device = Device::shapes_only(info);
+            let model = description.build(&device, Init::seed(1), description.classes).unwrap();
+            assert_eq!(model.num_parameters(), parameters, "{name}");
+            assert_eq!(model.parameters().get(description.head).unwrap().shape()[0], description.classes, "{name}");
 
-        let cost = description.cost(&ModelOptions::new(classes), [h, w]).unwrap();
-        assert_eq!(cost.parameters, model.num_parameters() as u64, "{name}");
-        assert_eq!(cost.flops, summary(&model, &device, [1, c, h, w]).unwrap().flops, "{name}");
-        if let Some(known) = known {
-            assert_eq!(entries(&model), known.entries, "{name}");
-            assert_eq!(model.num_parameters(), known.parameters, "{name}");
+            let sizes: &[[usize; 2]] = if h > 64 { &[[64, 70], [227, 227], [320, 256]] } else { &[] };
+            for &[h, w] in sizes.iter().chain(&[[h, w]]) {
+                for batch in [1, 3] {
+                    let images = Tensor::zeros(&device, [batch, c, h, w], DType::F32).unwrap();
+                    let tape = Tape::train();
+                    let logits = model.forward(&tape.constant(images)).unwrap();
+                    assert_eq!(logits.dims::<2>().unwrap(), [batch, description.classes], "{name} at {h}x{w}");
+                    let labels = Tensor::zeros(&device, [batch], DType::I32).unwrap();
+                    let gradients = logits.cross_entropy(&labels).unwrap().backward().unwrap();
+                    for (parameter, value) in model.parameters().iter() {
+                        let gradient = value.gradient(&gradients).unwrap();
+                        assert_eq!(gradient.shape(), value.shape(), "{parameter} of {name} at {h}x{w}");
+                    }
+                }
+                let found = summary(&model, &device, [1, c, h, w]).unwrap();
+                let cost = description.cost(&ModelOptions::new(description.classes), [h, w]).unwrap();
+                assert_eq!((cost.parameters, cost.flops), (parameters as u64, found.flops), "{name} at {h}x{w}");
+            }
+            assert_eq!(summary(&model, &device, [1, c, h, w]).unwrap().flops, flops, "{name}");
+        }
+        if let Some(at) = torchvisions.iter().position(|known| known.name == name) {
+            let known = torchvisions.remove(at);
+            let device = Device::shapes_only(AdapterInfo::discrete());
+            let model = description.build(&device, Init::seed(1), 1000).unwrap();
+            assert_eq!((entries(&model), model.num_parameters()), (known.entries, known.parameters), "{name}");
         }
     }
     let missing: Vec<&str> = torchvisions.iter().map(|model| model.name).collect();
-    assert!(missing.is_empty(), "of torchvision, and not in the table: {missing:?}");
+    assert!(missing.is_empty(), "of torchvision, and not in the list: {missing:?}");
 }
 
 #[test]
@@ -172,6 +210,8 @@ fn alexnet_of_2012_is_the_papers() {
     assert!((deviation / 0.01 - 1.0).abs() < 0.02, "{deviation}");
 
     // 55x55 behind the first convolution, and features of 6x6, by images of both sizes that the paper is read with.
+    let device = Device::shapes_only(AdapterInfo::software());
+    let model = AlexNet::builder_2012(10).build(&device, &Init::seed(1)).unwrap();
     for size in [224, 227] {
         let found = summary(&model, &device, [1, 3, size, size]).unwrap();
         let output = |name: &str| {
@@ -189,7 +229,7 @@ fn alexnet_of_2012_is_the_papers() {
 
 #[test]
 fn the_small_forms_are_as_described() {
-    let device = Device::open_default().unwrap();
+    let device = Device::shapes_only(AdapterInfo::software());
     let init = || Init::seed(1);
     let features: &[(usize, &[usize])] = &[
         (0, &[64, 3, 3, 3]),
@@ -238,7 +278,7 @@ fn what_is_described_is_built() {
 
 #[test]
 fn descriptions_that_fit_no_network_are_refused() {
-    let device = Device::open_default().unwrap();
+    let device = Device::shapes_only(AdapterInfo::software());
     let init = Init::seed(1);
     let told = |error: kiln_nn::Error| error.to_string();
     let alexnet = |builder: kiln_vision::AlexNetBuilder| told(builder.build(&device, &init).unwrap_err());
