@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
-use kiln_gpu::{AdapterInfo, Device, Options, cache};
+use kiln_gpu::{AdapterInfo, Device, GpuError, Options, cache};
 use kiln_tensor::plan::{self, Tuning};
 use serde::Serialize;
 
@@ -36,6 +36,21 @@ struct Numbered<'a> {
 /// Opens the adapter that the environment or the order of preference chooses. A tuning file that cannot be used is told.
 pub(crate) fn open() -> Result<Device> {
     let device = Device::open_default()?;
+    if let Err(error) = plan::tuning(&device) {
+        note(format_args!("warning: {error}"));
+    }
+    Ok(device)
+}
+
+/// A device without a GPU that plans as the adapter that [`open`] would open, or as a usual GPU where the machine has no adapter.
+pub(crate) fn shapes_only() -> Result<Device> {
+    let info = match AdapterInfo::find(Options::new()) {
+        Err(GpuError::NoAdapter { wanted, seen, .. }) if wanted.is_empty() && seen.is_empty() => {
+            AdapterInfo::discrete()
+        }
+        found => found?,
+    };
+    let device = Device::shapes_only(info);
     if let Err(error) = plan::tuning(&device) {
         note(format_args!("warning: {error}"));
     }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, Subcommand};
 
-use super::nets::{NETS, SMALL_NETS};
 use super::step::TRAINED;
-use crate::models::Names;
+use crate::models::{Names, names};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,10 +33,12 @@ pub(crate) enum Bench {
     Gemm(KernelArgs),
     /// Convolutions: forward, the gradients by data and by weight, and all three together
     Conv(KernelArgs),
-    /// Every layer of AlexNet, VGG-16, ResNet-50 and MobileNetV2 at 224x224 pixels that multiplies matrices
+    /// Every layer of a network that multiplies matrices: AlexNet and VGG-16, or any other of `kiln models`
     Layers(LayersArgs),
     /// Training steps of a whole network
     Step(StepArgs),
+    /// The memory of a training step as `kiln summary --train` estimates it, and as it is measured
+    Memory(MemoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -66,12 +67,12 @@ not need it. Pooling, normalisation and activations are not measured.
 With --json each line has: net, problem, times, batch, pass, and the fields of `kiln bench conv --json`.
 
 Examples:
-  kiln bench layers --net mobilenetv2
+  kiln bench layers --net vgg11-32
   kiln bench layers --batch 64 --json")]
 pub(crate) struct LayersArgs {
-    /// The network; all four unless given
-    #[arg(long, value_parser = Names::of(NETS.iter().map(|net| net.name)))]
-    pub(crate) net: Option<String>,
+    /// The network; again for others
+    #[arg(long, value_parser = names(), default_values = ["alexnet", "vgg16"], hide_possible_values = true)]
+    pub(crate) net: Vec<String>,
     /// Images in a batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: u32,
@@ -130,6 +131,29 @@ pub(crate) struct StepArgs {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The estimate is that of `kiln summary --train --optim sgd`, made without a GPU. For the measurement the network is built and \
+makes two steps (forward, mean cross-entropy, backward, SGD with momentum); what counts is the most that tensors have held on \
+the device.
+
+With --json each line has: net, batch, estimated_bytes, measured_bytes, adapter, driver.
+
+Examples:
+  kiln bench memory
+  kiln bench memory --net lenet5 --net mlp --batch 64 --json")]
+pub(crate) struct MemoryArgs {
+    /// The network; again for others [default: all of `kiln models`]
+    #[arg(long, value_parser = names(), hide_possible_values = true)]
+    pub(crate) net: Vec<String>,
+    /// Images in a batch; again for others
+    #[arg(long, value_name = "N", default_values_t = [2, 8], value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) batch: Vec<u32>,
+    /// Print a JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Every way to compute a convolution or product that applies is timed, for each layer forward and for both gradients, in turns. The \
 fastest is kept in a file for this adapter, its driver and this version of Kiln; every program that uses Kiln reads it from \
 then on. What an earlier run measured stays in it. A way has to be 5 % faster than the one that Kiln takes by itself.
@@ -148,10 +172,11 @@ pub(crate) struct TuneArgs {
         long,
         visible_alias = "model",
         required_unless_present = "show",
-        value_parser = Names::of(NETS.iter().chain(SMALL_NETS).map(|net| net.name))
+        value_parser = names()
     )]
     pub(crate) net: Vec<String>,
-    /// Images in a batch: a problem of another size is another problem [default: by network, as in `kiln bench step`]
+    /// Images in a batch: a problem of another size is another problem [default: as in `kiln bench step`; for networks that it
+    /// does not have 8, or 16 where images have at most 64 pixels a side]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) batch: Option<u32>,
     /// Only print what was measured before

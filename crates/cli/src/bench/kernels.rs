@@ -5,14 +5,14 @@ use std::io::{self, Write};
 use anyhow::Result;
 use kiln_autograd::Tape;
 use kiln_gpu::{AdapterClass, Device};
-use kiln_tensor::ops::conv::{conv2d_input_grad, conv2d_weight_grad};
+use kiln_tensor::ops::conv::{Conv2dOptions, conv2d_input_grad, conv2d_weight_grad};
 use kiln_tensor::{Random, Tensor, plan};
 use serde::Serialize;
 
 use super::args::KernelArgs;
 use super::ceiling::Ceiling;
 use super::clock::{self, Times};
-use super::nets::{Conv, Layer};
+use super::contractions::{Conv, Layer};
 use crate::devices;
 
 /// Which of a layer's products.
@@ -159,8 +159,8 @@ pub(super) fn work(device: &Device, layer: &Layer, batch: usize, pass: Pass) -> 
             }))
         }
         Layer::Conv(conv) => {
-            let options = conv.options();
-            let (x, weight) = (random(&conv.input(batch), 0)?, random(&conv.weight(), 1)?);
+            let options = conv.options;
+            let (x, weight) = (random(&conv.input(batch), 0)?, random(&conv.weight, 1)?);
             let dy = random(&conv.output(batch), 2)?;
             Ok(Box::new(move || {
                 match pass {
@@ -229,7 +229,10 @@ pub(super) fn conv(args: &KernelArgs) -> Result<()> {
     let passes = [Pass::Forward, Pass::DataGradient, Pass::WeightGradient, Pass::All];
     measure(args, &passes, |_| {
         let conv = |batch, kernel, inputs, outputs, size, stride, padding, groups| {
-            let conv = Conv { inputs, outputs, size, kernel, stride, padding, groups };
+            let options =
+                Conv2dOptions { stride: [stride; 2], padding: [padding; 2], groups, ..Conv2dOptions::default() };
+            let weight = [outputs, inputs / groups, kernel, kernel];
+            let conv = Conv { input: [inputs, size, size], weight, options };
             Problem { name: format!("{conv} n{batch}"), layer: Layer::Conv(conv), batch }
         };
         vec![

@@ -3,11 +3,12 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use kiln_vision::Model;
 use serde::Serialize;
 
 use super::args::LayersArgs;
+use super::contractions::distinct;
 use super::kernels::{Bench, COLUMNS, Line, Pass};
-use super::nets::NETS;
 
 /// A line with its place in a network.
 #[derive(Serialize)]
@@ -26,13 +27,14 @@ pub(super) fn run(args: &LayersArgs) -> Result<()> {
     if !args.json {
         write!(out, "{}", bench.heading())?;
     }
-    for net in NETS.iter().filter(|net| args.net.as_ref().is_none_or(|name| name == net.name)) {
+    for net in Model::ALL.iter().filter(|model| args.net.iter().any(|name| name == model.name)) {
+        let layers = distinct(net)?;
         if !args.json {
             writeln!(out, "\n{}, batch {batch}\n{COLUMNS}  times", net.name)?;
         }
         for pass in [Pass::Forward, Pass::DataGradient, Pass::WeightGradient] {
             let (mut milliseconds, mut flops) = (0.0, 0.0);
-            for (index, (layer, times)) in net.distinct().into_iter().enumerate() {
+            for (index, &(layer, times)) in layers.iter().enumerate() {
                 if index == 0 && pass == Pass::DataGradient {
                     continue;
                 }

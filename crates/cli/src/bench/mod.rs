@@ -4,10 +4,11 @@
 mod args;
 mod ceiling;
 mod clock;
+mod contractions;
+mod estimate;
 mod kernels;
 mod layers;
 mod memory;
-mod nets;
 mod step;
 mod tune;
 
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Conv(args) => kernels::conv(args),
         Bench::Layers(args) => layers::run(args),
         Bench::Step(args) => step::run(args),
+        Bench::Memory(args) => estimate::run(args),
     }
 }
 

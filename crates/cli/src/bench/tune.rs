@@ -7,12 +7,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use kiln_gpu::{Device, Options, cache};
 use kiln_tensor::plan::{self, Algorithm, Problem, Tuning};
+use kiln_vision::Model;
 use serde::Serialize;
 
 use super::args::TuneArgs;
 use super::clock;
+use super::contractions::{Layer, distinct, usual_batch};
 use super::kernels::{Pass, work};
-use super::nets::{Layer, NETS, SMALL_NETS};
 use crate::note::note;
 use crate::words::counted;
 
@@ -50,9 +51,9 @@ pub(super) fn run(args: &TuneArgs) -> Result<()> {
         writeln!(out, "{}", device.info())?;
     }
     let (mut seen, mut changed) = (HashSet::new(), 0);
-    for net in NETS.iter().chain(SMALL_NETS).filter(|net| args.net.iter().any(|name| name == net.name)) {
-        let batch = args.batch.map_or(net.batch, |batch| batch as usize);
-        for (index, (layer, _)) in net.distinct().into_iter().enumerate() {
+    for net in Model::ALL.iter().filter(|model| args.net.iter().any(|name| name == model.name)) {
+        let batch = args.batch.map_or_else(|| usual_batch(net), |batch| batch as usize);
+        for (index, (layer, _)) in distinct(net)?.into_iter().enumerate() {
             for pass in [Pass::Forward, Pass::DataGradient, Pass::WeightGradient] {
                 // Training does not need the first layer's.
                 if index == 0 && pass == Pass::DataGradient {

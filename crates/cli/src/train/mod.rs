@@ -3,7 +3,7 @@
 pub(crate) mod config;
 mod folder;
 mod follow;
-mod optim;
+pub(crate) mod optim;
 mod prepare;
 mod schedule;
 mod start;

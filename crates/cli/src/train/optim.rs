@@ -19,6 +19,18 @@ pub(crate) enum OptimName {
     RmsProp,
 }
 
+impl OptimName {
+    /// As the command line has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            OptimName::Sgd => "sgd",
+            OptimName::Adam => "adam",
+            OptimName::AdamW => "adamw",
+            OptimName::RmsProp => "rmsprop",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 #[command(next_help_heading = "Optimizer")]
