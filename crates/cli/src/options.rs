@@ -119,6 +119,8 @@ mod tests {
         ("PReLU: ", "its models have none"),
         ("TensorSource: ", "it makes the sources itself"),
         ("computes shapes and memory only", "it opens adapters"),
+        ("step_memory: ", "it makes the device that this needs"),
+        ("shapes_only has made", "it makes the device that this needs"),
         ("Picture::from_planes: ", "planes that are cut out of weights"),
         ("ConfusionMatrix: ", "labels are those of its own classes"),
     ];
